@@ -1,0 +1,50 @@
+/**
+ * What a parent process says to a part it starts, on file descriptor 3, a private socket pair: one JSON object a line each way.
+ *
+ * Secrets of the start (join tokens) travel here and never in argv, environment or a file. The parent speaks first, the part
+ * answers `ready` or `failed`; when the parent's end closes, the part stops (so nothing outlives a killed parent).
+ */
+export const CONTROL_FD = 3;
+
+/** To the store: where its state is. */
+export interface StoreBootstrap {
+  part: 'store';
+  stateDir: string;
+  listenHost: string;
+  /** 0: any free port. */
+  listenPort: number;
+}
+
+/** To the operator and the sidecar: how to reach the store and become known to it. */
+export interface JoinBootstrap {
+  storeUrl: string;
+  trustBundlePem: string;
+  joinToken: string;
+}
+
+export interface OperatorBootstrap extends JoinBootstrap {
+  part: 'operator';
+  /** Folder of YAML objects. */
+  folder: string;
+  /** File that statuses are written to (StatusFile). */
+  statusFile: string;
+}
+
+export interface SidecarBootstrap extends JoinBootstrap {
+  part: 'sidecar';
+  /** 0: any free port. */
+  proxyPort: number;
+  healthPort: number;
+  /** What happens to hosts without an Integration. */
+  egress: 'Open' | 'Closed';
+  /** Where the CA bundle for the agent is written (public certificates only). */
+  bundleFile: string;
+  /** PEM file of extra CAs that upstreams are verified against, besides the system's. */
+  extraCaFile?: string;
+}
+
+export type PartMessage =
+  | { type: 'ready'; storeUrl: string; trustBundlePem: string }
+  | { type: 'ready' }
+  | { type: 'ready'; proxyPort: number; healthPort: number; caPem: string }
+  | { type: 'failed'; code: string; message: string };

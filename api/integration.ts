@@ -1,0 +1,177 @@
+import { z } from 'zod';
+import { Duration } from './duration.ts';
+import { HostPattern } from './host.ts';
+import { API_VERSION, LabelName, Metadata, WordName } from './metadata.ts';
+
+/** Headers that belong to the transport: a placement must not write them. */
+const TRANSPORT_HEADERS = new Set([
+  'host',
+  'content-length',
+  'transfer-encoding',
+  'connection',
+  'te',
+  'trailer',
+  'upgrade',
+  'keep-alive',
+  'proxy-authorization',
+  'proxy-connection',
+  'expect',
+]);
+
+const Bearer = z.strictObject({ field: WordName.optional() });
+const Basic = z
+  .strictObject({
+    username: z.string().max(256).optional(),
+    usernameField: WordName.optional(),
+    passwordField: WordName.optional(),
+  })
+  .refine((basic) => basic.username === undefined || basic.usernameField === undefined, {
+    error: 'set username or usernameField, not both',
+  })
+  .refine((basic) => !basic.username?.includes(':'), { error: 'a username must not contain a colon (RFC 7617)' });
+const Header = z
+  .strictObject({
+    name: z
+      .string()
+      .min(1)
+      .max(64)
+      .regex(/^[A-Za-z0-9-]+$/, { error: 'expected letters, digits and dashes' }),
+    /** What the value looks like; `{value}` (or `{<field>}`) stands for the material. */
+    format: z
+      .string()
+      .max(256)
+      .regex(/^[\x20-\x7e]*$/, { error: 'expected printable ASCII' })
+      .optional(),
+    field: WordName.optional(),
+  })
+  .refine((header) => !TRANSPORT_HEADERS.has(header.name.toLowerCase()), {
+    error: 'this header belongs to the transport',
+    path: ['name'],
+  });
+const Query = z.strictObject({
+  name: z
+    .string()
+    .min(1)
+    .max(64)
+    .regex(/^[A-Za-z0-9._~-]+$/, { error: 'expected letters, digits, . _ ~ -' }),
+  field: WordName.optional(),
+});
+const AwsSigV4 = z.strictObject({ service: z.string(), region: z.string() });
+const Placeholder = z.strictObject({
+  in: z
+    .array(z.enum(['Header', 'Query', 'Path', 'Body']))
+    .min(1)
+    .max(4),
+  field: WordName.optional(),
+});
+
+const placements = {
+  bearer: Bearer.optional(),
+  basic: Basic.optional(),
+  header: Header.optional(),
+  query: Query.optional(),
+  awsSigV4: AwsSigV4.optional(),
+  placeholder: Placeholder.optional(),
+};
+
+export type PlacementKind = keyof typeof placements;
+export const PLACEMENT_KINDS = Object.keys(placements) as PlacementKind[];
+
+/** Where in the request the material goes: exactly one slot is set. */
+export const Placement = z
+  .strictObject(placements)
+  .refine((item) => Object.values(item).filter((slot) => slot !== undefined).length === 1, {
+    error: `expected exactly one placement of ${PLACEMENT_KINDS.join(', ')}`,
+  });
+export type Placement = z.infer<typeof Placement>;
+
+export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
+
+const CanonicalPath = z
+  .string()
+  .max(1024)
+  .regex(/^\/[\x21-\x7e]*$/, { error: 'expected an absolute path of printable ASCII' })
+  .refine((path) => !/\/\/|%|[?#\\;]|(^|\/)\.\.?(\/|$)/.test(path), {
+    error: 'expected a canonical path: no //, dot segments, %, ?, #, ; or backslash',
+  });
+
+export const Rule = z.strictObject({
+  methods: z.array(z.enum(METHODS)).min(1).max(9).optional(),
+  paths: z
+    .array(z.strictObject({ type: z.enum(['Exact', 'PathPrefix']).default('PathPrefix'), value: CanonicalPath }))
+    .min(1)
+    .max(16)
+    .optional(),
+  action: z.enum(['Allow', 'Deny']).default('Allow'),
+});
+/** Which requests an Integration covers; a Deny that matches wins over any Allow, and with at least one Allow all else is denied. */
+export type Rule = z.infer<typeof Rule>;
+
+export const Limit = z.strictObject({
+  requests: z.int().min(1),
+  window: Duration,
+  scope: z.enum(['Pod', 'Role', 'User', 'Integration']).default('Pod'),
+});
+export type Limit = z.infer<typeof Limit>;
+
+/** Which sessions an Integration is for: every list that is given must hold one of the session's own. */
+export const Subjects = z
+  .strictObject({
+    tags: z.array(WordName).min(1).max(16).optional(),
+    roles: z.array(WordName).min(1).max(16).optional(),
+    serviceAccounts: z.array(z.string().min(1).max(253)).min(1).max(16).optional(),
+  })
+  .refine((subjects) => Object.values(subjects).some((list) => list !== undefined), {
+    error: 'expected tags, roles or serviceAccounts',
+  });
+export type Subjects = z.infer<typeof Subjects>;
+
+const User = z
+  .strictObject({
+    session: z.strictObject({}).optional(),
+    header: z.strictObject({ name: z.string(), trust: z.literal('AgentAsserted') }).optional(),
+    jwt: z
+      .strictObject({
+        header: z.string(),
+        issuer: z.string().max(512),
+        audience: z.string(),
+        claim: z.string().default('sub'),
+      })
+      .optional(),
+  })
+  .refine((user) => Object.values(user).filter((slot) => slot !== undefined).length === 1, {
+    error: 'exactly one user selection',
+  });
+
+const CIDR = z.union([z.cidrv4(), z.cidrv6()], { error: 'expected a network such as 10.0.0.0/8 or fd00::/8' });
+
+export const IntegrationSpec = z.strictObject({
+  credentialRef: z.strictObject({ name: LabelName, namespace: LabelName.optional() }),
+  hosts: z.array(HostPattern).min(1).max(16),
+  inject: z.array(Placement).min(1).max(4),
+  alias: LabelName.optional(),
+  subjects: Subjects,
+  user: User.optional(),
+  rules: z.array(Rule).max(32).optional(),
+  limits: z.array(Limit).max(8).optional(),
+  allowedNetworks: z.array(CIDR).max(16).optional(),
+  /** Whether the credential may travel over plain http:// to these hosts. */
+  allowPlaintext: z.boolean().default(false),
+});
+export type IntegrationSpec = z.infer<typeof IntegrationSpec>;
+
+/** How and where a credential is placed: hosts, placements, subjects, rules and limits. */
+export const Integration = z.strictObject({
+  apiVersion: z.literal(API_VERSION),
+  kind: z.literal('Integration'),
+  metadata: Metadata,
+  spec: IntegrationSpec,
+  status: z.unknown().optional(),
+});
+export type Integration = z.infer<typeof Integration>;
+
+/** `namespace/name` of the Credential that an Integration refers to. */
+export function credentialKeyOf(integration: Pick<Integration, 'metadata' | 'spec'>): string {
+  const { name, namespace = integration.metadata.namespace } = integration.spec.credentialRef;
+  return `${namespace}/${name}`;
+}

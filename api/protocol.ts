@@ -1,0 +1,149 @@
+import type { Grant } from './grant.ts';
+import type { Session } from './session.ts';
+
+/**
+ * What sidecars, the operator and the store say to each other: HTTP/1.1 over mTLS, JSON bodies, material in binary ones
+ * (fields.ts). This file is types and constants only: the sidecar imports it for free. protocolSchema.ts checks what arrives.
+ *
+ * | who | request | answer |
+ * |---|---|---|
+ * | anyone with a join token, no client certificate | POST /v1/join JoinRequest | JoinAnswer |
+ * | sidecar, operator | POST /v1/renew RenewRequest | JoinAnswer |
+ * | sidecar | GET /v1/session/events | SessionEvent, one JSON object a line, without end |
+ * | sidecar | POST /v1/leases LeaseRequest | material frame with the LEASE_HEADERS |
+ * | sidecar | POST /v1/usage UsageReport | 204 |
+ * | sidecar | DELETE /v1/session | 204 |
+ * | operator | GET /v1/objects | ObjectsAnswer |
+ * | operator | GET /v1/objects/events | ObjectEvent, one a line, without end |
+ * | operator | PUT, DELETE /v1/credentials/NS/NAME CredentialRecord | StoredCredential, 204 |
+ * | operator | PUT /v1/credentials/NS/NAME/material (material frame) | StoredCredential |
+ * | operator | PUT, DELETE /v1/integrations/NS/NAME IntegrationRecord | 204 |
+ *
+ * Errors are StoreError with the status of the store's error table.
+ */
+export const PROTOCOL_VERSION = 'v1';
+
+/** `kind` of an identity decides which of the routes above it may call. */
+export type IdentityKind = 'session' | 'operator';
+
+export interface JoinRequest {
+  joinToken: string;
+  /** P-256 SubjectPublicKeyInfo, PEM: the key that the certificate is issued for. */
+  publicKeyPem: string;
+}
+export type RenewRequest = Pick<JoinRequest, 'publicKeyPem'>;
+
+export interface JoinAnswer {
+  kind: IdentityKind;
+  spiffeId: string;
+  /** Only for kind session. */
+  session?: Session;
+  /** Leaf first, then intermediates. */
+  certificatePem: string;
+  /** What the caller trusts the store by from now on. */
+  trustBundlePem: string;
+  /** Seconds from now: relative, so that a skewed clock does not matter. */
+  expiresInSeconds: number;
+  renewInSeconds: number;
+}
+
+/** Bytes and newline-free JSON objects; `heartbeat` comes every HEARTBEAT_SECONDS, and whoever misses three reconnects. */
+export type SessionEvent =
+  /** Always the first: everything this session may use. `versions`: credential → version in force (0: no material yet). */
+  | { type: 'snapshot'; grants: Grant[]; versions: Record<string, number> }
+  | { type: 'grant'; grant: Grant }
+  | { type: 'revoke'; integration: string }
+  /** A new version of a credential is in force (lease it anew), or none any more (0: give up what is held). */
+  | { type: 'version'; credential: string; version: number }
+  /** The session is over; drop everything. */
+  | { type: 'end'; reason: string }
+  | { type: 'heartbeat' };
+
+export const HEARTBEAT_SECONDS = 5;
+
+export interface LeaseRequest {
+  credential: string;
+  /** The version an upstream has just refused: asks the source for a newer one. */
+  refusedVersion?: number;
+}
+
+/** Headers of a lease answer. The time is relative, so that a skewed clock neither lengthens nor shortens a lease. */
+export const LEASE_HEADERS = {
+  id: 'sidekey-lease',
+  version: 'sidekey-version',
+  expiresInSeconds: 'sidekey-lease-expires-in',
+} as const;
+
+/** How often one request shape occurred in one reporting interval (≤ 1 s). */
+export interface UsageRecord {
+  /** Milliseconds since 1970 of the first one. */
+  atMs: number;
+  count: number;
+  /** `host:port` of the upstream. */
+  authority: string;
+  method: string;
+  /** Canonical path without the query; `*` where a batch has too many. */
+  path: string;
+  /** Status the agent got. */
+  status: number;
+  /** Refusal code if the sidecar refused. */
+  refusal?: string;
+  integration?: string;
+  credential?: string;
+  version?: number;
+  leaseId?: string;
+  bytesUp: number;
+  bytesDown: number;
+  /** Sum over all `count` requests. */
+  durationMs: number;
+}
+
+export interface UsageReport {
+  records: UsageRecord[];
+  /** Records left out since the last report because a bound was reached; 0 in ordinary life. */
+  dropped: number;
+}
+
+/** What the operator tells the store of a Credential: its policy, not its material. */
+export interface CredentialRecord {
+  hosts: string[];
+  leaseSeconds: number;
+  /** Namespaces whose sessions may use it besides its own; `*` for all. */
+  consumerNamespaces: string[];
+  source: 'secret' | 'store' | 'generated';
+  generated?: {
+    bytes: number;
+    encoding: 'Base64URL' | 'Hex' | 'Alphanumeric';
+    rotateSeconds?: number;
+    overlapSeconds?: number;
+  };
+}
+
+export interface StoredCredential {
+  key: string;
+  source: CredentialRecord['source'];
+  /** 0: no material yet. */
+  version: number;
+  fields: string[];
+}
+
+/** What the operator tells the store of an Integration; `subjects` are matched against session records there. */
+export interface IntegrationRecord extends Omit<Grant, 'integration' | 'placeholder'> {
+  subjects: { tags?: string[]; roles?: string[]; serviceAccounts?: string[] };
+  placeholder: string;
+}
+
+export interface ObjectsAnswer {
+  credentials: (StoredCredential & { record: CredentialRecord })[];
+  integrations: { key: string; record: IntegrationRecord }[];
+}
+
+export type ObjectEvent =
+  | { type: 'ready' }
+  | { type: 'credential'; credential: StoredCredential }
+  | { type: 'heartbeat' };
+
+export interface StoreError {
+  code: string;
+  message: string;
+}
