@@ -1,0 +1,86 @@
+import type { Socket } from 'node:net';
+
+/** What a borrower of a connection hears; each call is about the connection it set itself on. */
+export interface UpstreamHandler {
+  /** The chunk's memory is its own (lib/releaseChunk.ts gives it back early). */
+  data(chunk: Buffer): void;
+  /** The upstream's FIN: no more data; our half stays open until `destroy` or `socket.end()`. */
+  end(): void;
+  /** Always the last call. */
+  closed(error: Error | undefined): void;
+  /** The socket takes more. */
+  drain(): void;
+}
+
+/** A connection to an upstream as its borrower sees it. */
+export interface UpstreamConnection {
+  readonly socket: Socket;
+  /** Whether it has carried an exchange before, so that a failure before the first byte may be a stale connection. */
+  readonly reused: boolean;
+  /** Set by the borrower in the callback of `acquire`; undefined while idle. */
+  handler: UpstreamHandler | undefined;
+  /** Gives it back for others; the exchange is over and everything it sent was read. `hintSeconds`: `timeout` of the upstream's Keep-Alive field. */
+  release(hintSeconds?: number): void;
+  destroy(): void;
+}
+
+/** What a connection tells the pool it belongs to. */
+export interface ConnectionOwner {
+  released(connection: PooledConnection, hintSeconds: number | undefined): void;
+  /** Called once, when the socket is closed. */
+  gone(connection: PooledConnection): void;
+}
+
+/** One connection with its listeners, attached once for all the exchanges that it carries. */
+export class PooledConnection implements UpstreamConnection {
+  readonly socket: Socket;
+  readonly id: string;
+  readonly openedAtMs: number;
+  handler: UpstreamHandler | undefined;
+  reused = false;
+  /** Monotonic time until which it may lie idle; set by the pool. */
+  idleUntilMs = 0;
+  readonly #owner: ConnectionOwner;
+  #error: Error | undefined;
+
+  constructor(socket: Socket, id: string, openedAtMs: number, owner: ConnectionOwner) {
+    this.socket = socket;
+    this.id = id;
+    this.openedAtMs = openedAtMs;
+    this.#owner = owner;
+    socket.on('data', (chunk: Buffer) => {
+      // An upstream that speaks unasked would answer the next request with it.
+      if (this.handler === undefined) socket.destroy();
+      else this.handler.data(chunk);
+    });
+    socket.on('end', () => {
+      if (this.handler === undefined) socket.destroy();
+      else this.handler.end();
+    });
+    socket.on('drain', () => this.handler?.drain());
+    socket.on('error', (error) => {
+      this.#error = error;
+    });
+    socket.on('close', () => {
+      const { handler } = this;
+      this.handler = undefined;
+      owner.gone(this);
+      handler?.closed(this.#error);
+    });
+  }
+
+  /** Whether another exchange may use it: both halves open and nothing of the last one left. */
+  get clean(): boolean {
+    const { socket } = this;
+    return !socket.destroyed && !socket.readableEnded && socket.writable && socket.writableLength === 0;
+  }
+
+  release(hintSeconds?: number): void {
+    this.handler = undefined;
+    this.#owner.released(this, hintSeconds);
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+}
