@@ -67,6 +67,8 @@ export class PooledConnection implements UpstreamConnection {
       owner.gone(this);
       handler?.closed(this.#error);
     });
+    // Asking for a tunnel leaves it paused.
+    socket.resume();
   }
 
   /** Whether another exchange may use it: both halves open and nothing of the last one left. */

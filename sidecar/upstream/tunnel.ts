@@ -21,7 +21,7 @@ export function openTunnel(
   const authority = hostPort(target.host, target.port);
   const head = new HeadBuffer(HEAD_LIMIT_BYTES);
   const finish = (detail?: string) => {
-    socket.removeListener('data', read);
+    socket.removeListener('data', read).removeListener('end', ended);
     socket.pause();
     callback(
       detail === undefined
@@ -46,6 +46,7 @@ export function openTunnel(
       finish('did not answer in HTTP/1.1');
     }
   };
-  socket.on('data', read);
+  const ended = () => finish('closed the connection');
+  socket.on('data', read).on('end', ended);
   socket.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${proxy.authorization}\r\n`, 'latin1');
 }

@@ -45,7 +45,7 @@ export class Upstreams implements ConnectionOwner {
     this.#clock = options.clock;
     this.#limit = options.connectionLimit ?? CONNECTION_LIMIT;
     this.#pool = new Pool(options.clock);
-    this.#dialer = new Dialer({ timeoutMs: OPEN_TIMEOUT_MS, ...options });
+    this.#dialer = new Dialer({ ...options, timeoutMs: options.openTimeoutMs ?? OPEN_TIMEOUT_MS });
   }
 
   /**
