@@ -143,7 +143,7 @@ const User = z
     error: 'exactly one user selection',
   });
 
-const CIDR = z.union([z.cidrv4(), z.cidrv6()], { error: 'expected a network such as 10.0.0.0/8 or fd00::/8' });
+export const CIDR = z.union([z.cidrv4(), z.cidrv6()], { error: 'expected a network such as 10.0.0.0/8 or fd00::/8' });
 
 export const IntegrationSpec = z.strictObject({
   credentialRef: z.strictObject({ name: LabelName, namespace: LabelName.optional() }),

@@ -1,0 +1,31 @@
+import { z } from 'zod';
+import type { JoinTokenRequest as JoinTokenRequestType } from './admin.ts';
+import { LabelName, WordName } from './metadata.ts';
+
+const SessionRequest = z.strictObject({
+  namespace: LabelName,
+  serviceAccount: z
+    .string()
+    .min(1)
+    .max(253)
+    .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, {
+      error: 'expected the name of a ServiceAccount: lower-case letters, digits, dashes and dots',
+    }),
+  role: WordName.optional(),
+  tags: z.array(WordName).max(64),
+  requester: z.string().min(1).max(256),
+});
+
+export const JoinTokenRequest = z
+  .strictObject({ kind: z.enum(['session', 'operator']), session: SessionRequest.optional() })
+  .refine((request) => (request.kind === 'session') === (request.session !== undefined), {
+    error: 'session goes with kind session',
+    path: ['session'],
+  }) satisfies z.ZodType<JoinTokenRequestType>;
+
+/** Query of GET /v1/admin/audit. */
+export const AuditQuery = z.strictObject({
+  after: z.coerce.number().int().min(0).default(0),
+  limit: z.coerce.number().int().min(1).optional(),
+  follow: z.enum(['true', 'false']).default('false'),
+});

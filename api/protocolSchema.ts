@@ -1,0 +1,104 @@
+import { z } from 'zod';
+import { HostPattern } from './host.ts';
+import { CIDR, Placement, Rule } from './integration.ts';
+import { LabelName, WordName } from './metadata.ts';
+import type {
+  CredentialRecord as CredentialRecordType,
+  IntegrationRecord as IntegrationRecordType,
+  JoinRequest as JoinRequestType,
+  LeaseRequest as LeaseRequestType,
+  RenewRequest as RenewRequestType,
+  UsageReport as UsageReportType,
+} from './protocol.ts';
+
+/** Most usage records that one report may carry. */
+export const USAGE_RECORDS_LIMIT = 1024;
+
+/** `namespace/name` */
+export const ObjectKey = z
+  .string()
+  .max(127)
+  .refine((key) => key.split('/').length === 2 && key.split('/').every((part) => LabelName.safeParse(part).success), {
+    error: 'expected namespace/name',
+  });
+
+const Seconds = z.int().min(1).max(10_000_000);
+const Count = z.int().min(0);
+const PublicKeyPem = z.string().min(1).max(1024);
+
+export const JoinRequest = z.strictObject({
+  joinToken: z.string().min(1).max(128),
+  publicKeyPem: PublicKeyPem,
+}) satisfies z.ZodType<JoinRequestType>;
+
+export const RenewRequest = z.strictObject({ publicKeyPem: PublicKeyPem }) satisfies z.ZodType<RenewRequestType>;
+
+export const LeaseRequest = z.strictObject({
+  credential: ObjectKey,
+  refusedVersion: z.int().min(1).optional(),
+}) satisfies z.ZodType<LeaseRequestType>;
+
+const UsageRecord = z.strictObject({
+  atMs: Count,
+  count: z.int().min(1),
+  authority: z.string().max(270),
+  method: z.string().max(32),
+  path: z.string().max(2048),
+  status: z.int().min(0).max(999),
+  refusal: z.string().max(64).optional(),
+  integration: ObjectKey.optional(),
+  credential: ObjectKey.optional(),
+  version: Count.optional(),
+  leaseId: z.string().max(64).optional(),
+  bytesUp: Count,
+  bytesDown: Count,
+  durationMs: z.number().min(0),
+});
+
+export const UsageReport = z.strictObject({
+  records: z.array(UsageRecord).max(USAGE_RECORDS_LIMIT),
+  dropped: Count,
+}) satisfies z.ZodType<UsageReportType>;
+
+export const CredentialRecord = z
+  .strictObject({
+    hosts: z.array(HostPattern).min(1).max(32),
+    leaseSeconds: z.int().min(1).max(86_400),
+    consumerNamespaces: z.array(z.union([z.literal('*'), LabelName])).max(1024),
+    source: z.enum(['secret', 'store', 'generated']),
+    generated: z
+      .strictObject({
+        bytes: z.int().min(16).max(128),
+        encoding: z.enum(['Base64URL', 'Hex', 'Alphanumeric']),
+        rotateSeconds: Seconds.optional(),
+        overlapSeconds: Seconds.optional(),
+      })
+      .optional(),
+  })
+  .refine((record) => (record.source === 'generated') === (record.generated !== undefined), {
+    error: 'generated goes with source generated',
+    path: ['generated'],
+  }) satisfies z.ZodType<CredentialRecordType>;
+
+const Words = z.array(WordName).min(1).max(16).optional();
+
+export const IntegrationRecord = z.strictObject({
+  createdAt: z.iso.datetime(),
+  credential: ObjectKey,
+  hosts: z.array(HostPattern).min(1).max(16),
+  alias: LabelName.optional(),
+  inject: z.array(Placement).min(1).max(4),
+  rules: z.array(Rule).max(32),
+  limits: z.array(z.strictObject({ requests: z.int().min(1), windowSeconds: Seconds })).max(8),
+  placeholder: z.string().min(1).max(256),
+  allowedNetworks: z.array(CIDR).max(16),
+  allowPlaintext: z.boolean(),
+  subjects: z.strictObject({
+    tags: Words,
+    roles: Words,
+    serviceAccounts: z.array(z.string().min(1).max(253)).min(1).max(16).optional(),
+  }),
+}) satisfies z.ZodType<IntegrationRecordType>;
+
+/** Largest JSON body of each of the routes above. */
+export const JSON_LIMIT_BYTES = 1024 * 1024;

@@ -1,0 +1,84 @@
+import { once } from 'node:events';
+import type { FastifyInstance } from 'fastify';
+import type { AdminCredential, AdminSession, JoinTokenAnswer } from '../../api/admin.ts';
+import { AuditQuery, JoinTokenRequest } from '../../api/adminSchema.ts';
+import type { Store } from '../core.ts';
+import { storeError } from '../errors.ts';
+import { materialOf, objectKeyOf, parse } from './http.ts';
+import { sendMaterial } from './materialBody.ts';
+
+const BY = 'owner';
+
+/** The routes of api/admin.ts. */
+export function adminRoutes(app: FastifyInstance, store: Store): void {
+  const { audit, hub, identities, joinTokens, leases, materials, sessions, settings, state } = store;
+
+  app.post('/v1/admin/join-tokens', async (request): Promise<JoinTokenAnswer> => {
+    const joinToken = joinTokens.issue(parse(JoinTokenRequest, request.body));
+    return { joinToken, expiresInSeconds: settings.joinTokenSeconds };
+  });
+
+  app.get('/v1/admin/credentials', async (): Promise<AdminCredential[]> => {
+    const keys = new Set([...state.credentials.keys(), ...state.materials.keys()]);
+    return [...keys].sort().map((key) => {
+      const record = state.credentials.get(key);
+      const head = record === undefined ? state.materials.get(key) : state.materialInForce(key);
+      return {
+        key,
+        version: head?.version ?? 0,
+        fields: head?.fields ?? [],
+        ...(record && { source: record.source }),
+        ...(head && { updatedAt: new Date(head.writtenAtMs).toISOString() }),
+      };
+    });
+  });
+  app.put('/v1/admin/credentials/:namespace/:name/material', (request) =>
+    materials.set(objectKeyOf(request), materialOf(request), BY),
+  );
+  app.get('/v1/admin/credentials/:namespace/:name/material', async (request, reply) => {
+    const { frame } = await materials.reveal(objectKeyOf(request), BY);
+    reply.hijack();
+    sendMaterial(reply.raw, frame, {});
+  });
+  app.delete('/v1/admin/credentials/:namespace/:name/material', async (request, reply) => {
+    await materials.remove(objectKeyOf(request), BY);
+    return reply.code(204).send();
+  });
+
+  app.get(
+    '/v1/admin/sessions',
+    async (): Promise<AdminSession[]> =>
+      [...identities.sessions()].map((session) => ({
+        ...session,
+        lastSeenAt: sessions.lastSeenAt(session, hub.connected(session)),
+        leases: leases.count(session),
+      })),
+  );
+  app.delete('/v1/admin/sessions/:id', async (request, reply) => {
+    const session = identities.session((request.params as { id: string }).id);
+    if (session === undefined) throw storeError('NotFound', 'There is no such session; it may have ended already.');
+    await sessions.end(session, 'ended by the owner');
+    return reply.code(204).send();
+  });
+
+  app.get('/v1/admin/audit/head', async () => {
+    const head = await audit.head();
+    if (head === undefined) throw storeError('NotFound', 'The audit has no entry yet.');
+    return head;
+  });
+  app.get('/v1/admin/audit', async (request, reply) => {
+    const { after, limit = Number.POSITIVE_INFINITY, follow } = parse(AuditQuery, request.query);
+    reply.hijack();
+    const response = reply.raw;
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    store.onDrain(() => gone.abort());
+    response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+    response.flushHeaders();
+    for await (const entry of audit.read({ after, limit, follow: follow === 'true', signal: gone.signal })) {
+      if (!response.write(`${JSON.stringify(entry)}\n`))
+        await Promise.race([once(response, 'drain'), once(response, 'close')]);
+    }
+    response.end();
+  });
+}

@@ -1,0 +1,91 @@
+import type { IncomingMessage } from 'node:http';
+import Fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerFactory,
+} from 'fastify';
+import type { ZodType } from 'zod';
+import { MATERIAL_CONTENT_TYPE, MATERIAL_LIMIT_BYTES } from '../../api/fields.ts';
+import { LabelName } from '../../api/metadata.ts';
+import type { StoreError } from '../../api/protocol.ts';
+import { JSON_LIMIT_BYTES } from '../../api/protocolSchema.ts';
+import { errorCode, errorText } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import { STORE_ERRORS, type StoreErrorCode, storeError, storeErrorCode } from '../errors.ts';
+import { readMaterial } from './materialBody.ts';
+
+/** Fastify's own errors as ours; what is in neither list is a failure of the store. */
+const FASTIFY_ERRORS: Readonly<Record<string, StoreErrorCode>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'TooLarge',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'MalformedRequest',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'MalformedRequest',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'MalformedRequest',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'MalformedRequest',
+  FST_ERR_BAD_URL: 'MalformedRequest',
+};
+const RETRY_AFTER_SECONDS = 1;
+
+/** A fastify instance that speaks JSON and material frames and answers every failure as a StoreError, without internal text. */
+export function createHttp(options: { serverFactory: FastifyServerFactory; log: Logger }): FastifyInstance {
+  const { log, serverFactory } = options;
+  const app = Fastify({ serverFactory, bodyLimit: JSON_LIMIT_BYTES, exposeHeadRoutes: false });
+  app.removeContentTypeParser('text/plain');
+  app.addContentTypeParser(MATERIAL_CONTENT_TYPE, (_request: FastifyRequest, payload: IncomingMessage) =>
+    readMaterial(payload, MATERIAL_LIMIT_BYTES),
+  );
+  app.setNotFoundHandler(() => {
+    throw storeError('NotFound', 'The store has no such route.');
+  });
+  app.setErrorHandler((error, request, reply) => answerError(error, request, reply, log));
+  return app;
+}
+
+/** @throws MalformedRequest that names the field and what was expected of it. */
+export function parse<T>(schema: ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  const at = issue.path.length === 0 ? 'the body' : issue.path.join('.');
+  throw storeError('MalformedRequest', `${at}: ${issue.message}`);
+}
+
+/** `namespace/name` from the path of a request. @throws MalformedRequest */
+export function objectKeyOf(request: FastifyRequest): string {
+  const { namespace, name } = request.params as { namespace: string; name: string };
+  for (const part of [namespace, name]) {
+    if (!LabelName.safeParse(part).success)
+      throw storeError('MalformedRequest', 'The path must hold a namespace and a name in lower case.');
+  }
+  return `${namespace}/${name}`;
+}
+
+/** The material frame that a request came with. @throws MalformedRequest */
+export function materialOf(request: FastifyRequest): Buffer {
+  if (Buffer.isBuffer(request.body)) return request.body;
+  throw storeError('MalformedRequest', `Material comes as ${MATERIAL_CONTENT_TYPE}.`);
+}
+
+function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): FastifyReply {
+  if (Buffer.isBuffer(request.body)) request.body.fill(0);
+  const code = storeErrorCode(error) ?? FASTIFY_ERRORS[errorCode(error) ?? ''] ?? 'InternalError';
+  const { status, retryable } = STORE_ERRORS[code];
+  if (status >= 500) {
+    const cause = (error as { cause?: unknown }).cause;
+    log.error(
+      {
+        code,
+        route: request.routeOptions.url,
+        error: errorText(error),
+        ...(cause !== undefined && { cause: errorText(cause) }),
+      },
+      'a request failed',
+    );
+  }
+  const message = storeErrorCode(error) === undefined ? STORE_ERRORS[code].help : errorText(error);
+  if (retryable && (status === 429 || status === 503)) reply.header('retry-after', RETRY_AFTER_SECONDS);
+  return reply
+    .code(status === 0 ? 500 : status)
+    .type('application/json')
+    .send({ code, message } satisfies StoreError);
+}

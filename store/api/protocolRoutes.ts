@@ -1,0 +1,112 @@
+import type { TLSSocket } from 'node:tls';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { LEASE_HEADERS } from '../../api/protocol.ts';
+import {
+  CredentialRecord,
+  IntegrationRecord,
+  JoinRequest,
+  LeaseRequest,
+  RenewRequest,
+  UsageReport,
+} from '../../api/protocolSchema.ts';
+import type { Store } from '../core.ts';
+import { storeError } from '../errors.ts';
+import { clientPublicKey } from '../identity/certificateAuthority.ts';
+import type { Identity } from '../identity/identities.ts';
+import { NdjsonStream } from '../push/ndjsonStream.ts';
+import { materialOf, objectKeyOf, parse } from './http.ts';
+import { sendMaterial } from './materialBody.ts';
+
+type SessionIdentity = Identity & { kind: 'session' };
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Who may call the route; `anyone` needs no certificate. */
+    who?: 'anyone' | 'joined' | Identity['kind'];
+  }
+}
+
+/** The routes of api/protocol.ts. */
+export function protocolRoutes(app: FastifyInstance, store: Store): void {
+  const { hub, leases, materials, objects, refusals, sessions, settings } = store;
+  const identities = new WeakMap<FastifyRequest, Identity>();
+
+  app.addHook('onRequest', async (request) => {
+    const { who = 'joined' } = request.routeOptions.config;
+    if (who === 'anyone') return;
+    const identity = store.peers.identify(request.raw.socket as TLSSocket);
+    if (who !== 'joined' && identity.kind !== who) throw storeError('NotPermitted');
+    if (identity.kind === 'session') sessions.seen(identity.session);
+    identities.set(request, identity);
+  });
+  const session = (request: FastifyRequest) => identities.get(request) as SessionIdentity;
+
+  app.post('/v1/join', { config: { who: 'anyone' } }, async (request) => {
+    const from = sourceOf(request);
+    try {
+      const { joinToken, publicKeyPem } = parse(JoinRequest, request.body);
+      return await sessions.join(joinToken, clientPublicKey(publicKeyPem), from);
+    } catch (error) {
+      refusals.record('join.refused', error, { from });
+      throw error;
+    }
+  });
+  app.post('/v1/renew', (request) => {
+    const { publicKeyPem } = parse(RenewRequest, request.body);
+    return sessions.renew(identities.get(request)!, clientPublicKey(publicKeyPem));
+  });
+
+  const forSession = { config: { who: 'session' } } as const;
+  app.get('/v1/session/events', forSession, (request, reply) => {
+    reply.hijack();
+    hub.openSession(session(request).session, new NdjsonStream(reply.raw, settings.streamLagLimitBytes));
+  });
+  app.post('/v1/leases', forSession, async (request, reply) => {
+    const lease = await leases.issue(session(request), parse(LeaseRequest, request.body), sourceOf(request));
+    reply.hijack();
+    sendMaterial(reply.raw, lease.frame, {
+      [LEASE_HEADERS.id]: lease.id,
+      [LEASE_HEADERS.version]: lease.version,
+      [LEASE_HEADERS.expiresInSeconds]: lease.expiresInSeconds,
+    });
+  });
+  app.post('/v1/usage', forSession, async (request, reply) => {
+    const report = parse(UsageReport, request.body);
+    await store.audit.record({ kind: 'usage.reported', session: session(request).session.id, ...report });
+    return reply.code(204).send();
+  });
+  app.delete('/v1/session', forSession, async (request, reply) => {
+    await sessions.end(session(request).session, 'the session ended itself');
+    return reply.code(204).send();
+  });
+
+  const forOperator = { config: { who: 'operator' } } as const;
+  const by = 'operator';
+  app.get('/v1/objects', forOperator, async () => objects.list());
+  app.get('/v1/objects/events', forOperator, (_request, reply) => {
+    reply.hijack();
+    hub.openOperator(new NdjsonStream(reply.raw, settings.streamLagLimitBytes));
+  });
+  app.put('/v1/credentials/:namespace/:name', forOperator, (request) =>
+    objects.applyCredential(objectKeyOf(request), parse(CredentialRecord, request.body), by),
+  );
+  app.delete('/v1/credentials/:namespace/:name', forOperator, async (request, reply) => {
+    await objects.removeCredential(objectKeyOf(request), by);
+    return reply.code(204).send();
+  });
+  app.put('/v1/credentials/:namespace/:name/material', forOperator, (request) =>
+    materials.put(objectKeyOf(request), materialOf(request), by),
+  );
+  app.put('/v1/integrations/:namespace/:name', forOperator, async (request, reply) => {
+    await objects.applyIntegration(objectKeyOf(request), parse(IntegrationRecord, request.body), by);
+    return reply.code(204).send();
+  });
+  app.delete('/v1/integrations/:namespace/:name', forOperator, async (request, reply) => {
+    await objects.removeIntegration(objectKeyOf(request), by);
+    return reply.code(204).send();
+  });
+}
+
+function sourceOf(request: FastifyRequest): string {
+  return `${request.raw.socket.remoteAddress}:${request.raw.socket.remotePort}`;
+}

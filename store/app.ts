@@ -1,0 +1,88 @@
+import type { Server } from 'node:http';
+import type { Server as TlsServer } from 'node:https';
+import type { StoreBootstrap } from '../api/bootstrap.ts';
+import type { Clock } from '../lib/clock.ts';
+import { errorText } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import { stateFiles } from '../lib/stateDir.ts';
+import { adminRoutes } from './api/adminRoutes.ts';
+import { createHttp } from './api/http.ts';
+import { protocolRoutes } from './api/protocolRoutes.ts';
+import { createAdminServer, createProtocolServer, listenTcp, listenUnix, secureContextOf } from './api/servers.ts';
+import { defaultSettings, type Settings } from './config.ts';
+import { openCore } from './core.ts';
+import { ServerLeaf } from './identity/serverLeaf.ts';
+
+export interface StoreDeps {
+  bootstrap: StoreBootstrap;
+  clock: Clock;
+  log: Logger;
+  /** Called when the process can no longer keep its promises and must end. */
+  fatal: (error: Error) => void;
+  settings?: Partial<Settings>;
+}
+
+export interface RunningStore {
+  storeUrl: string;
+  trustBundlePem: string;
+  /** Ends streams, lets requests in flight finish for a moment, writes out what is left. */
+  close(): Promise<void>;
+}
+
+/** Opens the database, then the two listeners. @throws any StoreErrorCode with status 0 */
+export async function startStore(deps: StoreDeps): Promise<RunningStore> {
+  const { bootstrap, clock, log } = deps;
+  const settings = { ...defaultSettings, ...deps.settings };
+  const files = stateFiles(bootstrap.stateDir);
+  const store = await openCore({ files, clock, log, settings, fatal: deps.fatal });
+  try {
+    const leaf = new ServerLeaf({ ca: store.ca, clock, trustDomain: settings.trustDomain });
+    let tls: TlsServer | undefined;
+    const protocol = createHttp({
+      log,
+      serverFactory: (handler) => (tls = createProtocolServer(handler, leaf, settings)),
+    });
+    protocolRoutes(protocol, store);
+    let unix: Server | undefined;
+    const admin = createHttp({ log, serverFactory: (handler) => (unix = createAdminServer(handler, settings)) });
+    adminRoutes(admin, store);
+    await Promise.all([protocol.ready(), admin.ready()]);
+
+    const { port } = await listenTcp(tls!, bootstrap.listenHost, bootstrap.listenPort);
+    await listenUnix(unix!, files.adminSocket);
+    const tick = setInterval(() => {
+      if (leaf.renew()) tls!.setSecureContext(secureContextOf(leaf));
+      store.tick().catch((error: unknown) => log.error({ error: errorText(error) }, 'periodic work failed'));
+    }, settings.tickMs);
+    await store.audit.record({ kind: 'store.started' });
+
+    return {
+      storeUrl: `https://${urlHost(bootstrap.listenHost)}:${port}`,
+      trustBundlePem: store.ca.trustBundlePem,
+      close: async () => {
+        clearInterval(tick);
+        store.drain();
+        await Promise.all([stop(tls!, settings), stop(unix!, settings)]);
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+function stop(server: Server, settings: Settings): Promise<void> {
+  return new Promise((resolve) => {
+    const force = setTimeout(() => server.closeAllConnections(), settings.drainSeconds * 1000);
+    server.close(() => {
+      clearTimeout(force);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}

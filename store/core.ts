@@ -1,0 +1,120 @@
+import type { Clock } from '../lib/clock.ts';
+import { errorText } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import type { StateFiles } from '../lib/stateDir.ts';
+import { Audit } from './audit/audit.ts';
+import { AuditHeadFile } from './audit/headFile.ts';
+import { Refusals } from './audit/refusals.ts';
+import { AuditSigner } from './audit/signer.ts';
+import type { Settings } from './config.ts';
+import { CertificateAuthority } from './identity/certificateAuthority.ts';
+import { Identities } from './identity/identities.ts';
+import { JoinTokens } from './identity/joinTokens.ts';
+import { Peers } from './identity/peer.ts';
+import { Leases } from './leases.ts';
+import { Materials } from './material/materials.ts';
+import { Rotation } from './material/rotation.ts';
+import { Objects } from './objects.ts';
+import { SqliteRepository } from './persist/sqlite/repository.ts';
+import { Hub } from './push/hub.ts';
+import { RateLimit } from './rateLimit.ts';
+import { Sessions } from './sessions.ts';
+import { State } from './state.ts';
+import { readKekFile } from './vault/kekFile.ts';
+import { bindKek } from './vault/ownKey.ts';
+import { Vault } from './vault/vault.ts';
+
+/** How long records of what is over (identities, sessions, leases) are kept beside the audit. */
+const KEEP_MS = 3_600_000;
+const PRUNE_MS = 60_000;
+
+export type Store = Awaited<ReturnType<typeof openCore>>;
+
+/** Everything of a store but its listeners. @throws any StoreErrorCode with status 0 */
+export async function openCore(options: {
+  files: StateFiles;
+  clock: Clock;
+  log: Logger;
+  settings: Settings;
+  fatal: (error: Error) => void;
+}) {
+  const { files, clock, log, settings, fatal } = options;
+  const vault = new Vault(readKekFile(files.kek));
+  const repository = new SqliteRepository({ path: files.database, fatal });
+  try {
+    await bindKek(repository, vault);
+    const signer = await AuditSigner.load(repository, vault);
+    const headFile = new AuditHeadFile({ path: files.auditHead, intervalMs: settings.headFileMs, log });
+    await headFile.check(repository, signer.publicKeyPem);
+    const ca = await CertificateAuthority.load(repository, vault, clock);
+    const snapshot = await repository.load();
+
+    const state = new State(snapshot);
+    const audit = new Audit({ clock, repository, signer });
+    const refusalLimit = new RateLimit({ clock, burst: settings.refusalBurst, perSecond: settings.refusalsPerSecond });
+    const refusals = new Refusals({ audit, limit: refusalLimit, log });
+    const { trustDomain, certificateSeconds } = settings;
+    const identities = new Identities({ clock, trustDomain, seconds: certificateSeconds, snapshot });
+    const peers = new Peers({ identities, issuer: ca.publicKey });
+    const joinTokens = new JoinTokens({ clock, seconds: settings.joinTokenSeconds, limit: settings.joinTokenLimit });
+    const sessions = new Sessions({ clock, settings, repository, audit, ca, identities, joinTokens });
+    const materials = new Materials({ clock, repository, vault, audit });
+    const rotation = new Rotation({ clock, state, repository, materials });
+    const objects = new Objects({ repository, state, audit, materials });
+    const leases = new Leases({ clock, settings, repository, audit, refusals, state, identities, materials });
+    const hub = new Hub({ state, streamsPerSession: settings.streamsPerSession });
+
+    // In this order: what is granted and who lives is known before anybody is told.
+    const followers = [state, sessions, leases, rotation, hub, audit, headFile];
+    repository.onCommit((changes) => {
+      for (const follower of followers) {
+        if (follower instanceof State) follower.apply(changes);
+        else follower.changed(changes);
+      }
+    });
+
+    let pruneAtMs = 0;
+    const draining: (() => void)[] = [];
+    return {
+      settings,
+      state,
+      audit,
+      refusals,
+      identities,
+      peers,
+      ca,
+      joinTokens,
+      sessions,
+      materials,
+      objects,
+      leases,
+      hub,
+      /** Work that falls due with time. */
+      tick: async () => {
+        await sessions.expire();
+        await rotation.tick();
+        if (clock.monotonicMs() < pruneAtMs) return;
+        pruneAtMs = clock.monotonicMs() + PRUNE_MS;
+        await repository.transaction((tx) => tx.prune(clock.nowMs() - KEEP_MS));
+      },
+      onDrain: (listener: () => void) => {
+        draining.push(listener);
+      },
+      /** Ends what would go on for ever: event streams and followed audits. */
+      drain: () => {
+        hub.close();
+        for (const listener of draining) listener();
+      },
+      close: async () => {
+        hub.close();
+        await repository.close();
+        headFile.close();
+      },
+    };
+  } catch (error) {
+    await repository
+      .close()
+      .catch((failure: unknown) => log.warn({ error: errorText(failure) }, 'the database did not close'));
+    throw error;
+  }
+}

@@ -1,0 +1,79 @@
+import type { CredentialRecord, IntegrationRecord, ObjectsAnswer, StoredCredential } from '../api/protocol.ts';
+import { canonicalJson } from '../lib/auditChain.ts';
+import type { Audit } from './audit/audit.ts';
+import { storeError } from './errors.ts';
+import type { Materials } from './material/materials.ts';
+import type { Repository } from './persist/repository.ts';
+import type { State } from './state.ts';
+
+export interface ObjectsOptions {
+  repository: Repository;
+  state: State;
+  audit: Audit;
+  materials: Materials;
+}
+
+/** The Credentials and Integrations that the operator says are in force. Applying one anew changes nothing. */
+export class Objects {
+  readonly #o: ObjectsOptions;
+
+  constructor(options: ObjectsOptions) {
+    this.#o = options;
+  }
+
+  list(): ObjectsAnswer {
+    const { state } = this.#o;
+    return {
+      credentials: [...state.credentials].map(([key, record]) => ({ ...state.stored(key)!, record })),
+      integrations: [...state.integrations].map(([key, record]) => ({ key, record })),
+    };
+  }
+
+  /** A generated credential gets its first material here. */
+  async applyCredential(key: string, record: CredentialRecord, by: string): Promise<StoredCredential> {
+    const { audit, materials, repository, state } = this.#o;
+    await repository.transaction(async (tx) => {
+      const before = await tx.credential(key);
+      if (before === undefined || canonicalJson(before) !== canonicalJson(record)) {
+        await tx.putCredential(key, record);
+        await audit.append(tx, { kind: 'credential.applied', credential: key, record, by });
+      }
+      if (record.source === 'generated' && (await tx.material(key))?.origin !== 'generated')
+        await materials.generate(tx, key, record.generated);
+    });
+    const stored = state.stored(key);
+    if (stored === undefined) throw storeError('NotFound', `${key} was removed meanwhile.`);
+    return stored;
+  }
+
+  /** Removes the Credential and its material, except what an owner has set by hand: that waits for the Credential to come back. */
+  async removeCredential(key: string, by: string): Promise<void> {
+    const { audit, materials, repository } = this.#o;
+    await repository.transaction(async (tx) => {
+      if ((await tx.credential(key)) === undefined) return;
+      await tx.deleteCredential(key);
+      await audit.append(tx, { kind: 'credential.removed', credential: key, by });
+      const origin = (await tx.material(key))?.origin;
+      if (origin !== undefined && origin !== 'store') await materials.removeIn(tx, key, by);
+    });
+  }
+
+  async applyIntegration(key: string, record: IntegrationRecord, by: string): Promise<void> {
+    const { audit, repository, state } = this.#o;
+    const before = state.integrations.get(key);
+    if (before !== undefined && canonicalJson(before) === canonicalJson(record)) return;
+    await repository.transaction(async (tx) => {
+      await tx.putIntegration(key, record);
+      await audit.append(tx, { kind: 'integration.applied', integration: key, record, by });
+    });
+  }
+
+  async removeIntegration(key: string, by: string): Promise<void> {
+    const { audit, repository, state } = this.#o;
+    if (!state.integrations.has(key)) return;
+    await repository.transaction(async (tx) => {
+      await tx.deleteIntegration(key);
+      await audit.append(tx, { kind: 'integration.removed', integration: key, by });
+    });
+  }
+}

@@ -1,0 +1,151 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { errorText } from '../../../lib/errors.ts';
+import { storeError } from '../../errors.ts';
+import type { Change, IdentityRow, Repository, Snapshot, Transaction } from '../repository.ts';
+import { closeDatabase, isFatal, openDatabase, sqliteCode } from './database.ts';
+import { materialHead, SqliteTransaction } from './transaction.ts';
+
+/** Most transactions that share one commit, so that the first of them does not wait long. */
+const GROUP_LIMIT = 256;
+
+interface Unit {
+  work: (tx: Transaction) => Promise<unknown>;
+  resolve: (value: never) => void;
+  reject: (error: unknown) => void;
+}
+
+export interface SqliteOptions {
+  path: string;
+  /** Called once when the database can no longer be trusted: the process must end and start anew. */
+  fatal: (error: Error) => void;
+}
+
+/**
+ * The repository over one SQLite file. Transactions that wait at the same time run one after the other, each under its own
+ * savepoint, and share one COMMIT: one fsync for all of them.
+ */
+export class SqliteRepository implements Repository {
+  readonly #options: SqliteOptions;
+  readonly #db: DatabaseSync;
+  readonly #tx: SqliteTransaction;
+  readonly #listeners: ((changes: readonly Change[]) => void)[] = [];
+  #queue: Unit[] = [];
+  #running: Promise<void> | undefined;
+  #failed = false;
+
+  /** @throws StoreRunning, DatabaseDamaged, DatabaseTooNew */
+  constructor(options: SqliteOptions) {
+    this.#options = options;
+    this.#db = openDatabase(options.path);
+    this.#tx = new SqliteTransaction(this.#db);
+  }
+
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#queue.push({ work, resolve, reject });
+      this.#running ??= this.#drain();
+    });
+  }
+
+  onCommit(listener: (changes: readonly Change[]) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  async load(): Promise<Snapshot> {
+    const all = (sql: string) => this.#db.prepare(sql).all() as Record<string, unknown>[];
+    const objects = (table: string) =>
+      all(`SELECT key, record FROM ${table}`).map((row) => ({
+        key: String(row.key),
+        record: JSON.parse(String(row.record)),
+      }));
+    return {
+      credentials: objects('credentials'),
+      integrations: objects('integrations'),
+      materials: all(
+        'SELECT credential, max(version) AS version, origin, fields, written_at_ms FROM materials GROUP BY credential',
+      ).map(materialHead),
+      sessions: all('SELECT record FROM sessions WHERE ended_at_ms IS NULL').map((row) =>
+        JSON.parse(String(row.record)),
+      ),
+      identities: all('SELECT * FROM identities').map(identityOf),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#running;
+    closeDatabase(this.#db, this.#options.path);
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#queue.length > 0) {
+      // Lets all requests of this turn of the event loop into the group.
+      await new Promise((resolve) => setImmediate(resolve));
+      const group = this.#queue.slice(0, GROUP_LIMIT);
+      this.#queue = this.#queue.slice(GROUP_LIMIT);
+      await this.#commit(group);
+    }
+    this.#running = undefined;
+  }
+
+  async #commit(group: Unit[]): Promise<void> {
+    const settled: (() => void)[] = [];
+    this.#tx.changes = [];
+    try {
+      if (this.#failed) throw new Error('the database failed before');
+      this.#db.exec('BEGIN IMMEDIATE');
+      for (const unit of group) settled.push(await this.#run(unit));
+      this.#db.exec('COMMIT');
+    } catch (error) {
+      this.#rollback();
+      const failure = this.#failure(error);
+      for (const unit of group) unit.reject(failure);
+      return;
+    }
+    const changes = this.#tx.changes;
+    if (changes.length > 0) for (const listener of this.#listeners) listener(changes);
+    for (const settle of settled) settle();
+  }
+
+  /** Runs one unit under a savepoint. @throws what SQLite throws: the whole group fails then. */
+  async #run(unit: Unit): Promise<() => void> {
+    const changesBefore = this.#tx.changes.length;
+    this.#db.exec('SAVEPOINT unit');
+    try {
+      const value = (await unit.work(this.#tx)) as never;
+      this.#db.exec('RELEASE unit');
+      return () => unit.resolve(value);
+    } catch (error) {
+      if (sqliteCode(error) !== undefined) throw error;
+      this.#db.exec('ROLLBACK TO unit; RELEASE unit');
+      this.#tx.changes.length = changesBefore;
+      return () => unit.reject(error);
+    }
+  }
+
+  #rollback(): void {
+    try {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+    } catch {
+      // A statement that failed for want of space has rolled back by itself.
+    }
+  }
+
+  #failure(error: unknown): Error {
+    const failure = storeError('StorageFailed', undefined, { cause: error });
+    if (isFatal(error) && !this.#failed) {
+      this.#failed = true;
+      this.#options.fatal(new Error(`the database failed: ${errorText(error)}`, { cause: error }));
+    }
+    return failure;
+  }
+}
+
+function identityOf(row: Record<string, unknown>): IdentityRow {
+  const identity: IdentityRow = {
+    serial: String(row.serial),
+    fingerprint: String(row.fingerprint),
+    kind: String(row.kind) as IdentityRow['kind'],
+    expiresAtMs: Number(row.expires_at_ms),
+  };
+  return row.session_id === null ? identity : { ...identity, sessionId: String(row.session_id) };
+}

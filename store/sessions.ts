@@ -1,0 +1,138 @@
+import { type KeyObject, randomUUID } from 'node:crypto';
+import type { JoinAnswer } from '../api/protocol.ts';
+import type { Session } from '../api/session.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Audit } from './audit/audit.ts';
+import type { Settings } from './config.ts';
+import { storeError } from './errors.ts';
+import type { CertificateAuthority, ClientCertificate } from './identity/certificateAuthority.ts';
+import { type Identities, type Identity, spiffeIdOf } from './identity/identities.ts';
+import type { Invitation, JoinTokens } from './identity/joinTokens.ts';
+import type { Change, Repository, Transaction } from './persist/repository.ts';
+
+/** Renewal falls due at half of the lifetime, give or take this share of it, so that many started at once do not return at once. */
+const RENEW_JITTER = 0.1;
+
+export interface SessionsOptions {
+  clock: Clock;
+  settings: Settings;
+  repository: Repository;
+  audit: Audit;
+  ca: CertificateAuthority;
+  identities: Identities;
+  joinTokens: JoinTokens;
+}
+
+/** How identities begin, go on and end. */
+export class Sessions {
+  readonly #o: SessionsOptions;
+  readonly #lastSeenMs = new Map<string, number>();
+
+  constructor(options: SessionsOptions) {
+    this.#o = options;
+  }
+
+  /** @throws JoinTokenInvalid */
+  async join(token: string, publicKey: KeyObject, from: string): Promise<JoinAnswer> {
+    const { audit, clock, joinTokens, repository } = this.#o;
+    const invitation = joinTokens.redeem(token);
+    const session = sessionOf(invitation, clock.nowMs());
+    const kind = invitation.kind;
+    return repository.transaction(async (tx) => {
+      if (session !== undefined) await tx.putSession(session);
+      const { answer, certificate } = await this.#certify(tx, { kind, session }, publicKey);
+      await audit.append(tx, {
+        kind: session === undefined ? 'operator.joined' : 'session.started',
+        ...(session && { session }),
+        serial: certificate.serial,
+        from,
+      });
+      return answer;
+    });
+  }
+
+  async renew(identity: Identity, publicKey: KeyObject): Promise<JoinAnswer> {
+    const session = identity.kind === 'session' ? identity.session : undefined;
+    return this.#o.repository.transaction(async (tx) => {
+      if (!this.#o.identities.alive(identity)) throw storeError('IdentityRevoked');
+      const { answer, certificate } = await this.#certify(tx, { kind: identity.kind, session }, publicKey);
+      await this.#o.audit.append(tx, {
+        kind: 'identity.renewed',
+        ...(session && { session: session.id }),
+        serial: certificate.serial,
+        previousSerial: identity.serial,
+      });
+      return answer;
+    });
+  }
+
+  /** Ends a session for good: its certificates open nothing from now on. Does nothing if it has ended. */
+  async end(session: Session, reason: string): Promise<void> {
+    await this.#o.repository.transaction(async (tx) => {
+      if (this.#o.identities.session(session.id) === undefined) return;
+      await tx.endSession(session, this.#o.clock.nowMs(), reason);
+      await this.#o.audit.append(tx, { kind: 'session.ended', session: session.id, reason });
+    });
+  }
+
+  changed(changes: readonly Change[]): void {
+    for (const change of changes) {
+      if (change.kind === 'identity') this.#o.identities.add(change.identity);
+      if (change.kind !== 'session') continue;
+      if (change.endReason === undefined) this.#o.identities.sessionStarted(change.session);
+      else {
+        this.#o.identities.sessionEnded(change.session);
+        this.#lastSeenMs.delete(change.session.id);
+      }
+    }
+  }
+
+  /** Ends the sessions whose last certificate has run out. */
+  async expire(): Promise<void> {
+    for (const session of this.#o.identities.expire()) await this.end(session, 'its certificate was not renewed');
+  }
+
+  seen(session: Session): void {
+    this.#lastSeenMs.set(session.id, this.#o.clock.nowMs());
+  }
+
+  /** RFC 3339; now for one that is connected. */
+  lastSeenAt(session: Session, connected: boolean): string {
+    const seenMs = connected ? this.#o.clock.nowMs() : this.#lastSeenMs.get(session.id);
+    return seenMs === undefined ? session.startedAt : new Date(seenMs).toISOString();
+  }
+
+  async #certify(
+    tx: Transaction,
+    who: { kind: Identity['kind']; session: Session | undefined },
+    publicKey: KeyObject,
+  ): Promise<{ answer: JoinAnswer; certificate: ClientCertificate }> {
+    const { ca, clock, settings } = this.#o;
+    const { kind, session } = who;
+    const seconds = settings.certificateSeconds;
+    const spiffeId = spiffeIdOf(settings.trustDomain, kind, session);
+    const certificate = ca.issueClient({ publicKey, spiffeId, seconds });
+    await tx.putIdentity({
+      serial: certificate.serial,
+      fingerprint: certificate.fingerprint,
+      kind,
+      ...(session && { sessionId: session.id }),
+      expiresAtMs: clock.nowMs() + seconds * 1000,
+    });
+    const answer: JoinAnswer = {
+      kind,
+      spiffeId,
+      ...(session && { session }),
+      certificatePem: certificate.pem,
+      trustBundlePem: ca.trustBundlePem,
+      expiresInSeconds: seconds,
+      renewInSeconds: Math.max(1, Math.round(seconds * (0.5 + RENEW_JITTER * (2 * Math.random() - 1)))),
+    };
+    return { answer, certificate };
+  }
+}
+
+function sessionOf(invitation: Invitation, nowMs: number): Session | undefined {
+  if (invitation.session === undefined) return undefined;
+  return { id: randomUUID(), ...invitation.session, startedAt: new Date(nowMs).toISOString() };
+}

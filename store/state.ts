@@ -1,0 +1,98 @@
+import type { Grant } from '../api/grant.ts';
+import type { CredentialRecord, IntegrationRecord, StoredCredential } from '../api/protocol.ts';
+import type { Session } from '../api/session.ts';
+import { grantOf, grantsFor, type IntegrationObject, namespaceOf } from './grants.ts';
+import type { Change, MaterialHead, Snapshot } from './persist/repository.ts';
+
+/** What the database holds of desired state, in memory: follows each commit, and is what grants are computed from. */
+export class State {
+  readonly credentials = new Map<string, CredentialRecord>();
+  readonly materials = new Map<string, MaterialHead>();
+  readonly integrations = new Map<string, IntegrationRecord>();
+  readonly #byNamespace = new Map<string, Map<string, IntegrationObject>>();
+  readonly #byCredential = new Map<string, Map<string, IntegrationObject>>();
+
+  constructor(snapshot: Pick<Snapshot, 'credentials' | 'materials' | 'integrations'>) {
+    for (const { key, record } of snapshot.credentials) this.credentials.set(key, record);
+    for (const head of snapshot.materials) this.materials.set(head.credential, head);
+    for (const { key, record } of snapshot.integrations) this.#setIntegration(key, record);
+  }
+
+  apply(changes: readonly Change[]): void {
+    for (const change of changes) {
+      if (change.kind === 'credential') setOrDelete(this.credentials, change.key, change.record);
+      else if (change.kind === 'material') setOrDelete(this.materials, change.key, change.head);
+      else if (change.kind === 'integration') this.#setIntegration(change.key, change.record);
+    }
+  }
+
+  /** The material that may be leased: none while another source than the Credential's has written it. */
+  materialInForce(credential: string): MaterialHead | undefined {
+    const head = this.materials.get(credential);
+    return head !== undefined && head.origin === this.credentials.get(credential)?.source ? head : undefined;
+  }
+
+  /** 0: no material. */
+  versionOf(credential: string): number {
+    return this.materialInForce(credential)?.version ?? 0;
+  }
+
+  stored(key: string): StoredCredential | undefined {
+    const record = this.credentials.get(key);
+    if (record === undefined) return undefined;
+    const head = this.materialInForce(key);
+    return { key, source: record.source, version: head?.version ?? 0, fields: head?.fields ?? [] };
+  }
+
+  grantsOf(session: Session): Grant[] {
+    return grantsFor(session, this.#byNamespace.get(session.namespace)?.values() ?? [], this.credentials);
+  }
+
+  /** What one Integration grants the session. */
+  grant(session: Session, integration: string): Grant | undefined {
+    const record = this.integrations.get(integration);
+    if (record === undefined) return undefined;
+    return grantOf(session, { key: integration, record }, this.credentials.get(record.credential));
+  }
+
+  /** The Integrations that refer to the credential. */
+  integrationsOf(credential: string): IntegrationObject[] {
+    return [...(this.#byCredential.get(credential)?.values() ?? [])];
+  }
+
+  /** An Integration by which the session may use the credential. */
+  grantFor(session: Session, credential: string): Grant | undefined {
+    const record = this.credentials.get(credential);
+    for (const integration of this.#byCredential.get(credential)?.values() ?? []) {
+      const grant = grantOf(session, integration, record);
+      if (grant !== undefined) return grant;
+    }
+    return undefined;
+  }
+
+  #setIntegration(key: string, record: IntegrationRecord | undefined): void {
+    const before = this.integrations.get(key);
+    if (before !== undefined) {
+      this.#byNamespace.get(namespaceOf(key))?.delete(key);
+      this.#byCredential.get(before.credential)?.delete(key);
+    }
+    setOrDelete(this.integrations, key, record);
+    if (record === undefined) return;
+    bucket(this.#byNamespace, namespaceOf(key)).set(key, { key, record });
+    bucket(this.#byCredential, record.credential).set(key, { key, record });
+  }
+}
+
+function setOrDelete<V>(map: Map<string, V>, key: string, value: V | undefined): void {
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
+}
+
+function bucket<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
+  let found = map.get(key);
+  if (found === undefined) {
+    found = new Map();
+    map.set(key, found);
+  }
+  return found;
+}
