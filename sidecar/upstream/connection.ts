@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net';
+import type { Dialled } from './dial.ts';
+import type { Inlet } from './inlet.ts';
 
 /** What a borrower of a connection hears; each call is about the connection it set itself on. */
 export interface UpstreamHandler {
-  /** The chunk's memory is its own (lib/releaseChunk.ts gives it back early). */
+  /** The borrower's to keep and to write into. After `socket.pause()` what was read already (64 KiB at most) still comes. */
   data(chunk: Buffer): void;
   /** The upstream's FIN: no more data; our half stays open until `destroy` or `socket.end()`. */
   end(): void;
@@ -22,6 +24,11 @@ export interface UpstreamConnection {
   /** Gives it back for others; the exchange is over and everything it sent was read. `hintSeconds`: `timeout` of the upstream's Keep-Alive field. */
   release(hintSeconds?: number): void;
   destroy(): void;
+  /**
+   * Gives a chunk back, in whole, for the next read: large bodies then leave no garbage behind. Optional, and only once nothing
+   * holds a view of it any more: it is overwritten at once. A chunk that was not lent is left alone.
+   */
+  recycle(chunk: Buffer): void;
 }
 
 /** What a connection tells the pool it belongs to. */
@@ -41,18 +48,22 @@ export class PooledConnection implements UpstreamConnection {
   /** Monotonic time until which it may lie idle; set by the pool. */
   idleUntilMs = 0;
   readonly #owner: ConnectionOwner;
+  readonly #inlet: Inlet | undefined;
   #error: Error | undefined;
 
-  constructor(socket: Socket, id: string, openedAtMs: number, owner: ConnectionOwner) {
+  constructor({ socket, inlet }: Dialled, id: string, openedAtMs: number, owner: ConnectionOwner) {
     this.socket = socket;
+    this.#inlet = inlet;
     this.id = id;
     this.openedAtMs = openedAtMs;
     this.#owner = owner;
-    socket.on('data', (chunk: Buffer) => {
+    const receive = (chunk: Buffer) => {
       // An upstream that speaks unasked would answer the next request with it.
       if (this.handler === undefined) socket.destroy();
       else this.handler.data(chunk);
-    });
+    };
+    if (inlet === undefined) socket.on('data', receive);
+    else inlet.receive = receive;
     socket.on('end', () => {
       if (this.handler === undefined) socket.destroy();
       else this.handler.end();
@@ -67,7 +78,7 @@ export class PooledConnection implements UpstreamConnection {
       owner.gone(this);
       handler?.closed(this.#error);
     });
-    // Asking for a tunnel leaves it paused.
+    // `end` comes only to who reads, and asking for a tunnel leaves the socket paused.
     socket.resume();
   }
 
@@ -84,5 +95,9 @@ export class PooledConnection implements UpstreamConnection {
 
   destroy(): void {
     this.socket.destroy();
+  }
+
+  recycle(chunk: Buffer): void {
+    this.#inlet?.recycle(chunk);
   }
 }

@@ -1,8 +1,7 @@
-import type { Socket } from 'node:net';
 import type { Clock } from '../../lib/clock.ts';
 import { type Refusal, refuse } from '../errors.ts';
 import { type ConnectionOwner, PooledConnection, type UpstreamConnection } from './connection.ts';
-import { Dialer } from './dial.ts';
+import { Dialer, type Dialled } from './dial.ts';
 import { Pool } from './pool.ts';
 import type { ProxySelector } from './proxy.ts';
 import type { Lookup } from './resolve.ts';
@@ -77,8 +76,8 @@ export class Upstreams implements ConnectionOwner {
     };
   }
 
-  #own(socket: Socket, id: string): PooledConnection {
-    const connection = new PooledConnection(socket, id, this.#clock.monotonicMs(), this);
+  #own(dialled: Dialled, id: string): PooledConnection {
+    const connection = new PooledConnection(dialled, id, this.#clock.monotonicMs(), this);
     this.#open.add(connection);
     return connection;
   }
@@ -101,7 +100,7 @@ export class Upstreams implements ConnectionOwner {
 
   /** Reads the roots now rather than at the first connection. */
   prewarm(): void {
-    this.#dialer.prewarm();
+    this.#dialer.context();
   }
 
   released(connection: PooledConnection, hintSeconds: number | undefined): void {
