@@ -3,7 +3,7 @@ import type { LookupAddress } from 'node:dns';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { acquire, connected, createTestCa, createUpstreams, exchange, listen, targetFor } from './testkit.ts';
 
 const HOUR_MS = 3_600_000;
@@ -76,6 +76,15 @@ describe('rule 1: the certificate is verified against the authority', () => {
     expect(refusal).toMatchObject({ detail: expect.stringMatching(detail) });
     expect(refusal).toMatchObject({ detail: expect.stringContaining(`api.test:${port}`) });
     for (const socket of sockets) expect(socket.bytesRead).toBe(0);
+  });
+
+  test('whatever NODE_TLS_REJECT_UNAUTHORIZED says', async () => {
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+    });
+    const { port } = await startTls(other.issue());
+    expect(await acquire(trusting(), targetFor(port))).toMatchObject({ code: 'UpstreamCertificateInvalid' });
   });
 
   test('an intermediate that is handed out as the extra CA is an anchor', async () => {
@@ -160,6 +169,17 @@ describe('rule 2: addresses', () => {
       expect(connections).toBe(0);
     },
   );
+
+  test('the next address is tried when one does not answer, over TLS too, and the session is resumed there', async () => {
+    const { port } = await startTls({ ...ca.issue(), ALPNProtocols: ['http/1.1'] });
+    const addresses = ['127.0.0.3', '127.0.0.2', '127.0.0.1'].map((address) => ({ address, family: 4 }));
+    const upstreams = createUpstreams({ rootsPem: ca.pem, lookup: (_, callback) => callback(null, addresses) });
+    for (const resumed of [false, true]) {
+      const connection = await connected(acquire(upstreams, targetFor(port), true));
+      expect(await exchange(connection, 'x', '.')).toBe('sni=api.test alpn=http/1.1.');
+      expect((connection.socket as TLSSocket).isSessionReused()).toBe(resumed);
+    }
+  });
 
   test('localhost reaches a server that listens on IPv4 only', async () => {
     const port = await startPlain();

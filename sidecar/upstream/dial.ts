@@ -183,18 +183,21 @@ class Dial {
       checkServerIdentity: (_, certificate) => identityFault(host, certificate.raw),
       ...(held === undefined ? {} : { session: held.session }),
     });
-    let reached = options.socket !== undefined;
-    socket.once('connect', () => {
+    let verifiedAtMs = 0;
+    let reached = false;
+    const begun = () => {
       reached = true;
-    });
+      // Comes after the certificate is verified, on TLS 1.3 also later and more than once. Not before there is a connection:
+      // each address that is tried gets a handle of its own, and Node asks only the present one for sessions.
+      socket.on('session', (session: Buffer) => sessions.put(key, session, verifiedAtMs));
+    };
+    if (options.socket === undefined) socket.once('connect', begun);
+    else begun();
     this.#watch(socket, (error) => {
       if (!reached) return connectRefusal(where, error);
       sessions.drop(key);
       return handshakeRefusal(where, socket.authorizationError, error);
     });
-    // Comes after the certificate is verified, on TLS 1.3 also later and more than once.
-    let verifiedAtMs = 0;
-    socket.on('session', (session: Buffer) => sessions.put(key, session, verifiedAtMs));
     return socket.once('secureConnect', () => {
       verifiedAtMs = held !== undefined && socket.isSessionReused() ? held.verifiedAtMs : clock.monotonicMs();
       then(socket);
