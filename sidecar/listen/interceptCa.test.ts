@@ -168,6 +168,12 @@ describe('a TLS session', () => {
     expect(stdout.match(/^Reused, TLSv1.2/gm)).toHaveLength(5);
   });
 
+  test.each(['X25519', 'P-256', 'P-384', 'X25519MLKEM768:X25519'])('a client with %s is served', async (ecdhCurve) => {
+    const { ca } = setUp();
+    const port = await serve(ca, () => 'api.example.com');
+    await visit(port, { ca: ca.caPem, ecdhCurve });
+  });
+
   test('AES-128-GCM first, no CBC suites, nothing below TLS 1.2', async () => {
     const { ca } = setUp();
     const port = await serve(ca, () => 'api.example.com');
