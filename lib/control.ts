@@ -22,7 +22,7 @@ export async function openControl(): Promise<Control> {
   });
   socket.on('error', () => socket.destroy());
   socket.once('end', () => socket.destroy());
-  const bootstrap: unknown = JSON.parse(await firstLine(socket));
+  const bootstrap = parse(await firstLine(socket));
   socket.resume();
   return {
     bootstrap,
@@ -31,6 +31,15 @@ export async function openControl(): Promise<Control> {
     },
     closed,
   };
+}
+
+/** Without the snippet of the text that V8 puts into its message: a bootstrap holds a join token. */
+function parse(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new Error('the bootstrap on the control channel is no JSON');
+  }
 }
 
 function openSocket(): Socket {

@@ -8,6 +8,7 @@ export const StoreBootstrap = z.strictObject({
   listenHost: z.string().min(1),
   listenPort: z.int().min(0).max(65_535),
 }) satisfies z.ZodType<StoreBootstrapType>;
+export type StoreBootstrap = StoreBootstrapType;
 
 /** Bounds and times of a store; `defaultSettings` unless a test needs others. */
 export interface Settings {
@@ -19,10 +20,15 @@ export interface Settings {
   /** Leases of one session: as many at once, and as many a second in the long run. */
   leaseBurst: number;
   leasesPerSecond: number;
+  /** Usage reports of one session, likewise. */
+  usageBurst: number;
+  usagePerSecond: number;
   /** Refusals that get an audit entry of their own; the rest are counted in the next one. */
   refusalBurst: number;
   refusalsPerSecond: number;
   connectionLimit: number;
+  /** Connections without a client certificate at one time. */
+  strangerLimit: number;
   /** Event streams of one session: the newest ones stay. */
   streamsPerSession: number;
   /** Bytes that a stream may lag behind before it is cut. */
@@ -42,9 +48,12 @@ export const defaultSettings: Settings = {
   joinTokenLimit: 4096,
   leaseBurst: 64,
   leasesPerSecond: 10,
+  usageBurst: 16,
+  usagePerSecond: 4,
   refusalBurst: 64,
   refusalsPerSecond: 8,
   connectionLimit: 10_000,
+  strangerLimit: 256,
   streamsPerSession: 2,
   streamLagLimitBytes: 1024 * 1024,
   requestSeconds: 10,

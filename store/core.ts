@@ -15,9 +15,11 @@ import { Leases } from './leases.ts';
 import { Materials } from './material/materials.ts';
 import { Rotation } from './material/rotation.ts';
 import { Objects } from './objects.ts';
+import { openDatabase } from './persist/sqlite/database.ts';
 import { SqliteRepository } from './persist/sqlite/repository.ts';
 import { Hub } from './push/hub.ts';
 import { RateLimit } from './rateLimit.ts';
+import { SessionLimits } from './sessionLimits.ts';
 import { Sessions } from './sessions.ts';
 import { State } from './state.ts';
 import { readKekFile } from './vault/kekFile.ts';
@@ -40,7 +42,7 @@ export async function openCore(options: {
 }) {
   const { files, clock, log, settings, fatal } = options;
   const vault = new Vault(readKekFile(files.kek));
-  const repository = new SqliteRepository({ path: files.database, fatal });
+  const repository = new SqliteRepository({ db: openDatabase(files.database), path: files.database, fatal });
   try {
     await bindKek(repository, vault);
     const signer = await AuditSigner.load(repository, vault);
@@ -61,11 +63,12 @@ export async function openCore(options: {
     const materials = new Materials({ clock, repository, vault, audit });
     const rotation = new Rotation({ clock, state, repository, materials });
     const objects = new Objects({ repository, state, audit, materials });
-    const leases = new Leases({ clock, settings, repository, audit, refusals, state, identities, materials });
+    const limits = new SessionLimits({ clock, settings });
+    const leases = new Leases({ clock, limits, repository, audit, refusals, state, identities, materials });
     const hub = new Hub({ state, streamsPerSession: settings.streamsPerSession });
 
     // In this order: what is granted and who lives is known before anybody is told.
-    const followers = [state, sessions, leases, rotation, hub, audit, headFile];
+    const followers = [state, sessions, limits, leases, rotation, hub, audit, headFile];
     repository.onCommit((changes) => {
       for (const follower of followers) {
         if (follower instanceof State) follower.apply(changes);
@@ -74,7 +77,7 @@ export async function openCore(options: {
     });
 
     let pruneAtMs = 0;
-    const draining: (() => void)[] = [];
+    const drain = new AbortController();
     return {
       settings,
       state,
@@ -88,6 +91,7 @@ export async function openCore(options: {
       materials,
       objects,
       leases,
+      limits,
       hub,
       /** Work that falls due with time. */
       tick: async () => {
@@ -97,13 +101,11 @@ export async function openCore(options: {
         pruneAtMs = clock.monotonicMs() + PRUNE_MS;
         await repository.transaction((tx) => tx.prune(clock.nowMs() - KEEP_MS));
       },
-      onDrain: (listener: () => void) => {
-        draining.push(listener);
-      },
-      /** Ends what would go on for ever: event streams and followed audits. */
+      /** Aborts when what would go on for ever (event streams, followed audits) has to end. */
+      draining: drain.signal,
       drain: () => {
         hub.close();
-        for (const listener of draining) listener();
+        drain.abort();
       },
       close: async () => {
         hub.close();

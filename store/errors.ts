@@ -53,7 +53,6 @@ export const STORE_ERRORS = {
     help: 'The database could not be written, most often because the disk is full; nothing was changed or given out.',
   },
   Overloaded: { status: 503, retryable: true, help: 'The store is at one of its bounds; retry later.' },
-  Draining: { status: 503, retryable: true, help: 'The store is shutting down.' },
   BootstrapInvalid: { status: 0, retryable: false, help: 'The parent process handed over no valid bootstrap.' },
   KekMissing: {
     status: 0,

@@ -1,20 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import type { LeaseRequest } from '../api/protocol.ts';
+import type { CredentialRecord, LeaseRequest } from '../api/protocol.ts';
 import type { Session } from '../api/session.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Audit } from './audit/audit.ts';
 import type { Refusals } from './audit/refusals.ts';
-import type { Settings } from './config.ts';
 import { storeError } from './errors.ts';
 import type { Identities, Identity } from './identity/identities.ts';
 import type { Materials } from './material/materials.ts';
 import type { Change, Repository } from './persist/repository.ts';
-import { RateLimit } from './rateLimit.ts';
+import type { SessionLimits } from './sessionLimits.ts';
 import type { State } from './state.ts';
 
 export interface LeasesOptions {
   clock: Clock;
-  settings: Settings;
+  limits: SessionLimits;
   repository: Repository;
   audit: Audit;
   refusals: Refusals;
@@ -31,16 +30,11 @@ export interface IssuedLease {
   frame: Buffer;
 }
 
-interface Held {
-  limit: RateLimit;
-  /** Monotonic milliseconds at which each lease ends, oldest first. */
-  endsMs: number[];
-}
-
 /** Gives credentials to sessions for a time: default deny, and on record before a byte of material leaves. */
 export class Leases {
   readonly #o: LeasesOptions;
-  readonly #held = new Map<string, Held>();
+  /** Session → monotonic milliseconds at which each of its leases ends. */
+  readonly #ends = new Map<string, number[]>();
 
   constructor(options: LeasesOptions) {
     this.#o = options;
@@ -50,7 +44,7 @@ export class Leases {
   async issue(identity: Identity & { kind: 'session' }, request: LeaseRequest, from: string): Promise<IssuedLease> {
     const { session } = identity;
     try {
-      if (!this.#heldBy(session).limit.take()) throw storeError('TooManyRequests');
+      this.#o.limits.take(session, 'leases');
       const issued = await this.#issue(session, request, from);
       try {
         // Once more: what was revoked while the record was being written is not given out.
@@ -60,6 +54,8 @@ export class Leases {
         issued.frame.fill(0);
         throw error;
       }
+      const endMs = this.#o.clock.monotonicMs() + issued.expiresInSeconds * 1000;
+      this.#ends.set(session.id, [...this.#running(session), endMs]);
       return issued;
     } catch (error) {
       this.#o.refusals.record('lease.refused', error, { session: session.id, ...request, from });
@@ -69,30 +65,27 @@ export class Leases {
 
   /** How many leases of the session run now. */
   count(session: Session): number {
-    const held = this.#held.get(session.id);
-    if (held === undefined) return 0;
-    const nowMs = this.#o.clock.monotonicMs();
-    held.endsMs = held.endsMs.filter((endMs) => endMs > nowMs);
-    return held.endsMs.length;
+    return this.#running(session).length;
   }
 
   changed(changes: readonly Change[]): void {
     for (const change of changes) {
-      if (change.kind === 'session' && change.endReason !== undefined) this.#held.delete(change.session.id);
+      if (change.kind === 'session' && change.endReason !== undefined) this.#ends.delete(change.session.id);
     }
   }
 
   async #issue(session: Session, request: LeaseRequest, from: string): Promise<IssuedLease> {
     const { audit, clock, materials, repository } = this.#o;
     const { credential, refusedVersion } = request;
-    const { integration, version, leaseSeconds } = this.#authorise(session, credential);
+    const { integration, leaseSeconds, source } = this.#authorise(session, credential);
     const id = randomBytes(16).toString('hex');
     let frame: Buffer | undefined;
+    let version = 0;
     try {
       await repository.transaction(async (tx) => {
-        const material = await tx.material(credential, version);
-        if (material === undefined) throw storeError('MaterialMissing');
-        frame = await materials.open(tx, material);
+        const opened = await materials.openInForce(tx, credential, source);
+        frame = opened.frame;
+        version = opened.material.version;
         const issuedAtMs = clock.nowMs();
         const expiresAtMs = issuedAtMs + leaseSeconds * 1000;
         await tx.putLease({ id, sessionId: session.id, credential, version, issuedAtMs, expiresAtMs });
@@ -117,32 +110,23 @@ export class Leases {
       frame?.fill(0);
       throw error;
     }
-    const held = this.#heldBy(session);
-    this.count(session);
-    held.endsMs.push(clock.monotonicMs() + leaseSeconds * 1000);
     return { id, version, expiresInSeconds: leaseSeconds, frame: frame! };
   }
 
-  #authorise(session: Session, credential: string): { integration: string; version: number; leaseSeconds: number } {
+  #authorise(
+    session: Session,
+    credential: string,
+  ): Pick<CredentialRecord, 'leaseSeconds' | 'source'> & { integration: string } {
     const { state } = this.#o;
     const grant = state.grantFor(session, credential);
     const record = state.credentials.get(credential);
     if (grant === undefined || record === undefined) throw storeError('NotGranted');
-    const version = state.versionOf(credential);
-    if (version === 0) throw storeError('MaterialMissing');
-    return { integration: grant.integration, version, leaseSeconds: record.leaseSeconds };
+    if (state.versionOf(credential) === 0) throw storeError('MaterialMissing');
+    return { integration: grant.integration, leaseSeconds: record.leaseSeconds, source: record.source };
   }
 
-  #heldBy(session: Session): Held {
-    let held = this.#held.get(session.id);
-    if (held === undefined) {
-      const { clock, settings } = this.#o;
-      held = {
-        limit: new RateLimit({ clock, burst: settings.leaseBurst, perSecond: settings.leasesPerSecond }),
-        endsMs: [],
-      };
-      this.#held.set(session.id, held);
-    }
-    return held;
+  #running(session: Session): number[] {
+    const nowMs = this.#o.clock.monotonicMs();
+    return this.#ends.get(session.id)?.filter((endMs) => endMs > nowMs) ?? [];
   }
 }

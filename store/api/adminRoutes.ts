@@ -1,9 +1,9 @@
-import { once } from 'node:events';
 import type { FastifyInstance } from 'fastify';
 import type { AdminCredential, AdminSession, JoinTokenAnswer } from '../../api/admin.ts';
 import { AuditQuery, JoinTokenRequest } from '../../api/adminSchema.ts';
 import type { Store } from '../core.ts';
 import { storeError } from '../errors.ts';
+import { streamAudit } from './auditStream.ts';
 import { materialOf, objectKeyOf, parse } from './http.ts';
 import { sendMaterial } from './materialBody.ts';
 
@@ -67,18 +67,8 @@ export function adminRoutes(app: FastifyInstance, store: Store): void {
     return head;
   });
   app.get('/v1/admin/audit', async (request, reply) => {
-    const { after, limit = Number.POSITIVE_INFINITY, follow } = parse(AuditQuery, request.query);
+    const query = parse(AuditQuery, request.query);
     reply.hijack();
-    const response = reply.raw;
-    const gone = new AbortController();
-    response.once('close', () => gone.abort());
-    store.onDrain(() => gone.abort());
-    response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
-    response.flushHeaders();
-    for await (const entry of audit.read({ after, limit, follow: follow === 'true', signal: gone.signal })) {
-      if (!response.write(`${JSON.stringify(entry)}\n`))
-        await Promise.race([once(response, 'drain'), once(response, 'close')]);
-    }
-    response.end();
+    await streamAudit(reply.raw, store, { ...query, follow: query.follow === 'true' });
   });
 }

@@ -58,6 +58,8 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
 
   const forSession = { config: { who: 'session' } } as const;
   app.get('/v1/session/events', forSession, (request, reply) => {
+    // Between the hook and here the session may have ended; from here on the hub is told.
+    if (!store.identities.alive(session(request))) throw storeError('IdentityRevoked');
     reply.hijack();
     hub.openSession(session(request).session, new NdjsonStream(reply.raw, settings.streamLagLimitBytes));
   });
@@ -71,6 +73,7 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     });
   });
   app.post('/v1/usage', forSession, async (request, reply) => {
+    store.limits.take(session(request).session, 'usage');
     const report = parse(UsageReport, request.body);
     await store.audit.record({ kind: 'usage.reported', session: session(request).session.id, ...report });
     return reply.code(204).send();

@@ -38,6 +38,7 @@ export function createProtocolServer(handler: Handler, identity: ServerIdentity,
     handler,
   );
   server.maxConnections = settings.connectionLimit;
+  boundStrangers(server, settings.strangerLimit);
   return bound(server, settings);
 }
 
@@ -82,6 +83,19 @@ export async function listenUnix(server: Server, path: string): Promise<void> {
   chmodSync(path, 0o600);
 }
 
+/** Those without a certificate (they join) cannot take up the room of those that have one. */
+function boundStrangers(server: TlsServer, limit: number): void {
+  let strangers = 0;
+  server.on('secureConnection', (socket) => {
+    if (socket.getPeerX509Certificate() !== undefined) return;
+    strangers += 1;
+    socket.once('close', () => {
+      strangers -= 1;
+    });
+    if (strangers > limit) socket.destroy();
+  });
+}
+
 function bound<S extends Server>(server: S, settings: Settings): S {
   server.requestTimeout = settings.requestSeconds * 1000;
   server.headersTimeout = settings.requestSeconds * 1000;
@@ -106,7 +120,7 @@ function privateDirectory(dir: string): void {
   if (uid !== process.getuid?.() || (mode & 0o022) !== 0)
     throw storeError(
       'SocketUnusable',
-      `${dir} belongs to somebody else or others may write to it; the admin socket is not safe there.`,
+      `${dir} belongs to somebody else or others may write to it, so the admin socket is not safe there. If it is yours, run: chmod go-w ${dir}`,
     );
 }
 

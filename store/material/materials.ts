@@ -73,18 +73,28 @@ export class Materials {
           'WrongSource',
           `Only generated material can be read back; ${credential} has source ${record.source}.`,
         );
-      const material = await tx.material(credential);
-      if (material?.origin !== 'generated') throw storeError('MaterialMissing');
-      const frame = await this.open(tx, material);
+      const { material, frame } = await this.openInForce(tx, credential, record.source);
       await this.#o.audit.append(tx, { kind: 'material.revealed', credential, version: material.version, by });
       return { frame, version: material.version };
     });
   }
 
-  /** The frame in a Buffer of its own, which the caller overwrites. @throws MaterialDamaged */
-  async open(tx: Transaction, material: SealedMaterial): Promise<Buffer> {
+  /** The newest version, if `source` has written it, and its frame, which the caller overwrites. @throws MaterialMissing, MaterialDamaged */
+  async openInForce(
+    tx: Transaction,
+    credential: string,
+    source: Origin,
+  ): Promise<{ material: SealedMaterial; frame: Buffer }> {
+    const material = await tx.material(credential);
+    if (material?.origin !== source) throw storeError('MaterialMissing');
+    return { material, frame: await this.#open(tx, material) };
+  }
+
+  async #open(tx: Transaction, material: SealedMaterial): Promise<Buffer> {
     const { credential, version, sealed } = material;
     try {
+      if (version !== (await tx.lastVersion(credential)))
+        throw new Error('it is not the last version that was written');
       const dataKey = await tx.dataKey(credential);
       if (dataKey === undefined) throw new Error('there is no data key');
       return await this.#o.vault.openMaterial(dataKey, credential, version, sealed);
@@ -135,7 +145,7 @@ export class Materials {
   async #holds(tx: Transaction, held: SealedMaterial, frame: Buffer): Promise<boolean> {
     let current: Buffer;
     try {
-      current = await this.open(tx, held);
+      current = await this.#open(tx, held);
     } catch {
       return false; // Damaged: what is written now takes its place.
     }

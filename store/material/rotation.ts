@@ -6,7 +6,8 @@ import type { Materials } from './materials.ts';
 
 interface Due {
   version: number;
-  /** Monotonic milliseconds. */
+  /** Monotonic milliseconds, as are the others. */
+  bornMs: number;
   rotateAtMs: number | undefined;
   dropPreviousAtMs: number | undefined;
 }
@@ -59,15 +60,18 @@ export class Rotation {
 
   #dueOf(policy: NonNullable<CredentialRecord['generated']>, head: MaterialHead): Due {
     const { rotateSeconds, overlapSeconds } = policy;
-    const after = (seconds: number) => {
-      // The wall clock only says how old it is at the start of the process; within its bounds, for it may have jumped.
-      const ageMs = Math.max(0, this.#clock.nowMs() - head.writtenAtMs);
-      return this.#clock.monotonicMs() + Math.max(0, seconds * 1000 - ageMs);
-    };
+    const before = this.#due.get(head.credential);
+    const bornMs = before?.version === head.version ? before.bornMs : this.#bornMs(head);
     return {
       version: head.version,
-      rotateAtMs: rotateSeconds === undefined ? undefined : after(rotateSeconds),
-      dropPreviousAtMs: overlapSeconds === undefined ? undefined : after(overlapSeconds),
+      bornMs,
+      rotateAtMs: rotateSeconds === undefined ? undefined : bornMs + rotateSeconds * 1000,
+      dropPreviousAtMs: overlapSeconds === undefined ? undefined : bornMs + overlapSeconds * 1000,
     };
+  }
+
+  /** The wall clock is asked once, for what an earlier process has written: it may jump. */
+  #bornMs(head: MaterialHead): number {
+    return this.#clock.monotonicMs() - Math.max(0, this.#clock.nowMs() - head.writtenAtMs);
   }
 }

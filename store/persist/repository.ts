@@ -69,8 +69,8 @@ export interface Transaction {
 
   dataKey(credential: string): Promise<WrappedKey | undefined>;
   putDataKey(credential: string, key: WrappedKey): Promise<void>;
-  /** Without a version: the newest. */
-  material(credential: string, version?: number): Promise<SealedMaterial | undefined>;
+  /** The newest version. */
+  material(credential: string): Promise<SealedMaterial | undefined>;
   /** Highest version that the credential ever had, 0 for none: kept when material is deleted, so that versions never go back. */
   lastVersion(credential: string): Promise<number>;
   putMaterial(material: SealedMaterial): Promise<void>;

@@ -31,7 +31,8 @@ export class Hub {
     this.#feeds.set(session.id, feeds);
     // One that lost its connection comes back before we notice: the newest are the living ones.
     if (feeds.length > this.#streamsPerSession) feeds[0]!.stream.end();
-    stream.onClose(() => this.#drop(feed));
+    if (stream.closed) this.#drop(feed);
+    else stream.onClose(() => this.#drop(feed));
   }
 
   openOperator(stream: NdjsonStream): void {

@@ -9,6 +9,8 @@ import { MIGRATIONS } from './migrations.ts';
 /** SQLite's primary result codes (sqlite.org/rescode.html) that we tell apart. */
 const BUSY = 5;
 const CORRUPT = 11;
+const TOO_BIG = 18;
+const CONSTRAINT = 19;
 const NOT_A_DATABASE = 26;
 const IO_ERROR_FSYNC = 1034;
 
@@ -60,6 +62,12 @@ export function isFatal(error: unknown): boolean {
   if (code === undefined) return false;
   const primary = code & 0xff;
   return code === IO_ERROR_FSYNC || primary === CORRUPT || primary === NOT_A_DATABASE;
+}
+
+/** Whether an error is the doing of one statement alone, so that the rest of the transaction stands. */
+export function isOwnFault(error: unknown): boolean {
+  const primary = (sqliteCode(error) ?? 0) & 0xff;
+  return primary === CONSTRAINT || primary === TOO_BIG;
 }
 
 function check(db: DatabaseSync, path: string): void {

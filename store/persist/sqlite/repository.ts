@@ -2,7 +2,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { errorText } from '../../../lib/errors.ts';
 import { storeError } from '../../errors.ts';
 import type { Change, IdentityRow, Repository, Snapshot, Transaction } from '../repository.ts';
-import { closeDatabase, isFatal, openDatabase, sqliteCode } from './database.ts';
+import { closeDatabase, isFatal, isOwnFault, sqliteCode } from './database.ts';
 import { materialHead, SqliteTransaction } from './transaction.ts';
 
 /** Most transactions that share one commit, so that the first of them does not wait long. */
@@ -15,6 +15,8 @@ interface Unit {
 }
 
 export interface SqliteOptions {
+  /** From openDatabase; the repository closes it. */
+  db: DatabaseSync;
   path: string;
   /** Called once when the database can no longer be trusted: the process must end and start anew. */
   fatal: (error: Error) => void;
@@ -33,10 +35,9 @@ export class SqliteRepository implements Repository {
   #running: Promise<void> | undefined;
   #failed = false;
 
-  /** @throws StoreRunning, DatabaseDamaged, DatabaseTooNew */
   constructor(options: SqliteOptions) {
     this.#options = options;
-    this.#db = openDatabase(options.path);
+    this.#db = options.db;
     this.#tx = new SqliteTransaction(this.#db);
   }
 
@@ -106,7 +107,7 @@ export class SqliteRepository implements Repository {
     for (const settle of settled) settle();
   }
 
-  /** Runs one unit under a savepoint. @throws what SQLite throws: the whole group fails then. */
+  /** Runs one unit under a savepoint. @throws what SQLite throws if it cannot go on: the whole group fails then. */
   async #run(unit: Unit): Promise<() => void> {
     const changesBefore = this.#tx.changes.length;
     this.#db.exec('SAVEPOINT unit');
@@ -115,10 +116,11 @@ export class SqliteRepository implements Repository {
       this.#db.exec('RELEASE unit');
       return () => unit.resolve(value);
     } catch (error) {
-      if (sqliteCode(error) !== undefined) throw error;
+      const ofDatabase = sqliteCode(error) !== undefined;
+      if (ofDatabase && !isOwnFault(error)) throw error;
       this.#db.exec('ROLLBACK TO unit; RELEASE unit');
       this.#tx.changes.length = changesBefore;
-      return () => unit.reject(error);
+      return () => unit.reject(ofDatabase ? storeError('StorageFailed', undefined, { cause: error }) : error);
     }
   }
 

@@ -76,11 +76,8 @@ export class SqliteTransaction implements Transaction {
     );
   }
 
-  async material(credential: string, version?: number): Promise<SealedMaterial | undefined> {
-    const row =
-      version === undefined
-        ? this.#get('SELECT * FROM materials WHERE credential = ? ORDER BY version DESC LIMIT 1', credential)
-        : this.#get('SELECT * FROM materials WHERE credential = ? AND version = ?', credential, version);
+  async material(credential: string): Promise<SealedMaterial | undefined> {
+    const row = this.#get('SELECT * FROM materials WHERE credential = ? ORDER BY version DESC LIMIT 1', credential);
     return row && { ...materialHead(row), sealed: bytes(row.sealed) };
   }
 
