@@ -27,9 +27,9 @@ export function canonicalJson(value: unknown): string {
 
 /** SHA-256, in hexadecimal, over the previous hash and everything else that the entry says. */
 export function auditHash(entry: Omit<AuditEntry, 'hash'>): string {
-  const { previousHash, ...rest } = entry;
+  const { seq, at, event, previousHash } = entry;
   return createHash('sha256')
-    .update(`${previousHash}\n${canonicalJson(rest)}`)
+    .update(`${previousHash}\n${canonicalJson({ seq, at, event })}`)
     .digest('hex');
 }
 
@@ -95,8 +95,7 @@ function entryProblem(entry: AuditEntry, last: { seq: number; hash: string }): s
   if (entry.seq !== last.seq + 1) return `entry ${last.seq} is followed by ${entry.seq}: entries were removed or moved`;
   if (entry.previousHash !== last.hash) return 'its previousHash is not the hash of the entry before it';
   try {
-    const { hash, ...rest } = entry;
-    if (auditHash(rest) !== hash) return 'its content does not have its hash: it was edited';
+    if (auditHash(entry) !== entry.hash) return 'its content does not have its hash: it was edited';
   } catch (error) {
     return `its content cannot be hashed: ${errorText(error)}`;
   }

@@ -22,7 +22,15 @@ export async function openControl(): Promise<Control> {
   });
   socket.on('error', () => socket.destroy());
   socket.once('end', () => socket.destroy());
-  const bootstrap = parse(await firstLine(socket));
+  const line = await firstLine(socket);
+  let bootstrap: unknown;
+  try {
+    bootstrap = JSON.parse(line);
+  } catch {
+    socket.destroy();
+    // Without V8's message, which repeats the text: a bootstrap holds a join token.
+    throw new Error('the bootstrap on the control channel is no JSON');
+  }
   socket.resume();
   return {
     bootstrap,
@@ -31,15 +39,6 @@ export async function openControl(): Promise<Control> {
     },
     closed,
   };
-}
-
-/** Without the snippet of the text that V8 puts into its message: a bootstrap holds a join token. */
-function parse(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    throw new Error('the bootstrap on the control channel is no JSON');
-  }
 }
 
 function openSocket(): Socket {

@@ -4,17 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { decodeFields } from '../../api/fields.ts';
 import { LEASE_HEADERS } from '../../api/protocol.ts';
-import {
-  admin,
-  auditOf,
-  credentialRecord,
-  integrationRecord,
-  json,
-  material,
-  SESSION,
-  StoreClient,
-  verified,
-} from './storeClient.ts';
+import { credentialRecord, integrationRecord } from '../../store/testing/records.ts';
+import { admin, auditOf, json, material, SESSION, StoreClient, verified } from './storeClient.ts';
 import { StoreProcess } from './storeProcess.ts';
 
 let dir: string;

@@ -5,7 +5,7 @@ import { Agent, request as httpsRequest } from 'node:https';
 import { createInterface } from 'node:readline';
 import type { AuditEntry, AuditHead, JoinTokenAnswer, JoinTokenRequest } from '../../api/admin.ts';
 import { encodeFields, MATERIAL_CONTENT_TYPE } from '../../api/fields.ts';
-import type { CredentialRecord, IntegrationRecord, JoinAnswer, SessionEvent } from '../../api/protocol.ts';
+import type { JoinAnswer, SessionEvent } from '../../api/protocol.ts';
 import { type AuditVerdict, verifyAudit } from '../../lib/auditChain.ts';
 import type { StoreProcess } from './storeProcess.ts';
 
@@ -27,33 +27,14 @@ export const material = (fields: Record<string, string>): Body => ({
   bytes: encodeFields(Object.entries(fields).map(([name, text]) => [name, Buffer.from(text)] as const)),
 });
 
-export const SESSION = {
+/** Whom the tests' sidecars are, unless they are somebody else. */
+export const SESSION: NonNullable<JoinTokenRequest['session']> = {
   namespace: 'default',
   serviceAccount: 'default',
   role: 'coder',
   tags: ['llm'],
   requester: 'tester',
 };
-
-export function credentialRecord(changes: Partial<CredentialRecord> = {}): CredentialRecord {
-  return { hosts: ['api.example.com'], leaseSeconds: 900, consumerNamespaces: [], source: 'secret', ...changes };
-}
-
-export function integrationRecord(changes: Partial<IntegrationRecord> = {}): IntegrationRecord {
-  return {
-    createdAt: '2026-01-01T00:00:00Z',
-    credential: 'default/key',
-    hosts: ['api.example.com'],
-    inject: [{ bearer: {} }],
-    rules: [],
-    limits: [],
-    placeholder: 'sidekeyPlaceholder',
-    allowedNetworks: [],
-    allowPlaintext: false,
-    subjects: { tags: ['llm'] },
-    ...changes,
-  };
-}
 
 /** A client of a store that is as plain as can be: what it sends is what a test says. */
 export class StoreClient {
