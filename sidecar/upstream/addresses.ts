@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os';
 import { addressBytes } from '../../lib/addressBytes.ts';
 import type { AllowedNetworks } from './allowedNetworks.ts';
 import { inPrefix, type Prefix, parsePrefix } from './prefix.ts';
@@ -74,13 +75,25 @@ export function judgeAddress(address: string, allowed: AllowedNetworks | undefin
   return undefined;
 }
 
-/** Whether the address leads to this very machine whatever its interfaces are. */
-export function isLocalMachine(address: string): boolean {
+/** Whether the address is loopback, or unspecified, which the kernel takes for loopback. */
+export function isLoopback(address: string): boolean {
   const bytes = addressBytes(withoutZone(address));
-  return (
-    bytes !== undefined &&
-    formsOf(bytes).some((form) => ['loopback', 'unspecified'].includes(specialPurpose(form) ?? ''))
+  return bytes !== undefined && formsOf(bytes).some(isLoopbackForm);
+}
+
+/** Whether the address leads to this very machine: loopback, or that of one of its interfaces. */
+export function isThisMachine(address: string): boolean {
+  const bytes = addressBytes(withoutZone(address));
+  if (bytes === undefined) return false;
+  const own = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return formsOf(bytes).some(
+    (form) => isLoopbackForm(form) || own.some((item) => addressBytes(withoutZone(item.address))?.equals(form)),
   );
+}
+
+function isLoopbackForm(form: Buffer): boolean {
+  const purpose = specialPurpose(form);
+  return purpose === 'loopback' || purpose === 'unspecified';
 }
 
 function withoutZone(address: string): string {

@@ -1,6 +1,5 @@
-import { networkInterfaces } from 'node:os';
 import { type Refusal, refuse } from '../errors.ts';
-import { isLocalMachine, judgeAddress } from './addresses.ts';
+import { isThisMachine, judgeAddress } from './addresses.ts';
 import type { Addresses } from './resolve.ts';
 import type { Target } from './target.ts';
 
@@ -18,7 +17,7 @@ export function checkAddresses(
   const { host, port } = target.authority;
   let refusal: Refusal | undefined;
   const fit = addresses.filter(({ address }) => {
-    if (ownPorts.has(port) && isOwn(address)) {
+    if (ownPorts.has(port) && isThisMachine(address)) {
       refusal ??= refuse('LoopDetected', `${host}:${port} is the sidecar itself`);
       return false;
     }
@@ -33,10 +32,4 @@ export function checkAddresses(
     return false;
   });
   return fit.length > 0 || refusal === undefined ? fit : refusal;
-}
-
-function isOwn(address: string): boolean {
-  if (isLocalMachine(address)) return true;
-  const plain = address.replace(/^::ffff:/i, '');
-  return Object.values(networkInterfaces()).some((list) => list?.some((own) => own.address === plain));
 }

@@ -47,6 +47,8 @@ export class PooledConnection implements UpstreamConnection {
   reused = false;
   /** Monotonic time until which it may lie idle; set by the pool. */
   idleUntilMs = 0;
+  /** Whether a borrower has it. */
+  lent = true;
   readonly #owner: ConnectionOwner;
   readonly #inlet: Inlet | undefined;
   #error: Error | undefined;
@@ -89,6 +91,9 @@ export class PooledConnection implements UpstreamConnection {
   }
 
   release(hintSeconds?: number): void {
+    // Twice would hand it to two borrowers at once.
+    if (!this.lent) return;
+    this.lent = false;
     this.handler = undefined;
     this.#owner.released(this, hintSeconds);
   }

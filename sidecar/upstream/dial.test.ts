@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { LookupAddress } from 'node:dns';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { acquire, connected, createTestCa, createUpstreams, exchange, listen, targetFor } from './testkit.ts';
@@ -169,6 +170,16 @@ describe('rule 2: addresses', () => {
       expect(connections).toBe(0);
     },
   );
+
+  test('our own listener is never dialled by the address of an interface', async () => {
+    const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+    expect(addresses.length).toBeGreaterThan(0);
+    const upstreams = createUpstreams({ ownPorts: new Set([15_080]) });
+    for (const { address } of addresses) {
+      const target = targetFor(15_080, { scheme: 'http', host: address, credentialed: false });
+      expect(await acquire(upstreams, target)).toMatchObject({ code: 'LoopDetected' });
+    }
+  });
 
   test('the next address is tried when one does not answer, over TLS too, and the session is resumed there', async () => {
     const { port } = await startTls({ ...ca.issue(), ALPNProtocols: ['http/1.1'] });

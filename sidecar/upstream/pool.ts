@@ -31,6 +31,7 @@ export class Pool {
       this.#count--;
       if (connection.clean && connection.idleUntilMs > nowMs) {
         connection.reused = true;
+        connection.lent = true;
         return connection;
       }
       connection.destroy();

@@ -1,6 +1,6 @@
 import { addressBytes } from '../../lib/addressBytes.ts';
 import type { Authority } from '../decide/authority.ts';
-import { isLocalMachine } from './addresses.ts';
+import { isLoopback } from './addresses.ts';
 import { inPrefix, type Prefix, parsePrefix } from './prefix.ts';
 
 /** A corporate proxy that tunnels are asked of. */
@@ -59,11 +59,11 @@ type Exempt = (authority: Authority) => boolean;
 function exemptions(list: string): Exempt {
   const rules = list.split(/[\s,]+/).filter((item) => item !== '');
   const checks = rules.map(exemption);
-  return (authority) => isThisMachine(authority.host) || checks.some((check) => check(authority));
+  return (authority) => isLocal(authority.host) || checks.some((check) => check(authority));
 }
 
-function isThisMachine(host: string): boolean {
-  return host === 'localhost' || host.endsWith('.localhost') || isLocalMachine(host);
+function isLocal(host: string): boolean {
+  return host === 'localhost' || host.endsWith('.localhost') || isLoopback(host);
 }
 
 function exemption(item: string): Exempt {

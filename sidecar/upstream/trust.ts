@@ -1,8 +1,10 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext, getCACertificates, rootCertificates, type SecureContext } from 'node:tls';
+import { CodedError, errorText } from '../../lib/errors.ts';
 import { TLS_DEFAULTS } from '../../lib/tls.ts';
 
-/** Where Linux distributions keep their roots, as Go looks for them; reading one is 60 times faster than asking OpenSSL for them. */
+/** Where Linux distributions keep their roots, as Go looks for them; reading one takes a sixtieth of asking OpenSSL for them. */
 const SYSTEM_BUNDLES = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
@@ -11,21 +13,43 @@ const SYSTEM_BUNDLES = [
   '/etc/ssl/cert.pem',
 ];
 
-/** PEM of the roots that this machine trusts (`SSL_CERT_FILE` if it is set); Mozilla's, as Node carries them, where it has none. */
-export function systemRootsPem(env: NodeJS.ProcessEnv = process.env): string {
-  const files = env.SSL_CERT_FILE ? [env.SSL_CERT_FILE] : SYSTEM_BUNDLES;
-  // On macOS the keychain counts, and no file has all of it.
-  if (process.platform !== 'darwin' || env.SSL_CERT_FILE) {
-    for (const file of files) {
-      try {
-        return readFileSync(file, 'latin1');
-      } catch {
-        // The next one, or Node's.
-      }
+/**
+ * PEM of what upstreams are verified against: the extra CA file, then the roots of this machine, or of `SSL_CERT_FILE` if that is
+ * set, or Mozilla's as Node carries them if the machine has none.
+ *
+ * @throws ExtraCaInvalid, or the file system's error for a file that was named and cannot be read.
+ */
+export function trustedRootsPem(extraCaFile?: string, env: NodeJS.ProcessEnv = process.env): string {
+  const system = env.SSL_CERT_FILE ? readFileSync(env.SSL_CERT_FILE, 'latin1') : systemRootsPem();
+  return extraCaFile === undefined ? system : `${checkedCaPem(extraCaFile)}\n${system}`;
+}
+
+function systemRootsPem(): string {
+  // The keychain, of which no file has all.
+  if (process.platform === 'darwin') return getCACertificates('system').join('\n');
+  for (const file of SYSTEM_BUNDLES) {
+    try {
+      return readFileSync(file, 'latin1');
+    } catch {
+      // The next one.
     }
   }
-  const found = process.platform === 'darwin' ? getCACertificates('system') : [];
-  return (found.length > 0 ? found : rootCertificates).join('\n');
+  return rootCertificates.join('\n');
+}
+
+/** OpenSSL takes garbage for an empty list, so a mistake would show as upstreams that do not verify. */
+function checkedCaPem(file: string): string {
+  const pem = readFileSync(file, 'latin1');
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  if (blocks.length === 0) throw new CodedError('ExtraCaInvalid', `${file} has no certificate in PEM format`);
+  for (const block of blocks) {
+    try {
+      new X509Certificate(block);
+    } catch (error) {
+      throw new CodedError('ExtraCaInvalid', `${file} has a certificate that cannot be read: ${errorText(error)}`);
+    }
+  }
+  return blocks.join('\n');
 }
 
 /** The one TLS client context of the sidecar: `rootsPem` and nothing else is trusted. Made when first needed, for it takes milliseconds. */

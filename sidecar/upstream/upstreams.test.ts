@@ -62,6 +62,16 @@ describe('idle connections', () => {
     expect(await use()).toBe(a);
   });
 
+  test('one that was released twice goes to one borrower only', async () => {
+    const { use, upstreams } = await setUp();
+    const first = await use();
+    first.release();
+    first.release();
+    expect(upstreams.stats()).toEqual({ idle: 1, active: 0 });
+    expect(await use()).toBe(first);
+    expect(await use()).not.toBe(first);
+  });
+
   test('a fresh one is made if asked for', async () => {
     const { use, sockets } = await setUp();
     const first = await use();

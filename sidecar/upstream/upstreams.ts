@@ -12,7 +12,7 @@ export type { Target } from './target.ts';
 
 export interface UpstreamOptions {
   clock: Clock;
-  /** PEM of everything that upstreams and https proxies are verified against: systemRootsPem() and the extra CA. */
+  /** PEM of everything that upstreams and https proxies are verified against (trustedRootsPem). */
   rootsPem: string;
   /** Ports that this process listens on; read at each dial, so it may be filled later. */
   ownPorts: ReadonlySet<number>;
