@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { createServer, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import { describe, expect, test, vi } from 'vitest';
 import type { UpstreamConnection } from './connection.ts';
-import { acquire, connected, createUpstreams, exchange, listen, targetFor } from './testkit.ts';
+import { acquire, connected, createTestCa, createUpstreams, exchange, listen, targetFor } from './testkit.ts';
 
 /** A server that answers `?` with `ok.`; gives the port and the connections it saw. */
 async function start() {
@@ -280,4 +282,42 @@ test('after close() idle ones are gone, those in use go on, new ones are refused
   busy.release();
   await closed(busy);
   await expect.poll(() => upstreams.stats()).toEqual({ idle: 0, active: 0 });
+});
+
+test('whatever upstreams do and whenever borrowers give up, everything is accounted for', async () => {
+  const ca = createTestCa('Test CA');
+  const acts: ((socket: Socket) => void)[] = [
+    (socket) => socket.destroy(),
+    (socket) => socket.resetAndDestroy(),
+    (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'),
+    (socket) => socket.write(randomBytes(500)),
+    (socket) => socket.once('data', () => socket.resetAndDestroy()),
+    (socket) => socket.once('data', () => socket.end()),
+    (socket) => tls.emit('connection', socket),
+    (socket) => tls.emit('connection', socket),
+  ];
+  const tls = createTlsServer(ca.issue(), (socket) => {
+    socket.on('error', () => {}).resume();
+    if (socket.remotePort! % 3 === 0) socket.destroy();
+    else socket.write('unasked');
+  });
+  tls.on('tlsClientError', () => {});
+  let accepted = 0;
+  const port = await listen(createServer((socket) => acts[accepted++ % acts.length]!(socket.on('error', () => {}))));
+  const upstreams = createUpstreams({ rootsPem: ca.pem, openTimeoutMs: 300 });
+  let outcomes = 0;
+  let cancelled = 0;
+  for (let i = 0; i < 400; i++) {
+    const cancel = upstreams.acquire(targetFor(port), i % 2 === 0, (result) => {
+      outcomes++;
+      if (!('kind' in result)) result.release();
+    });
+    if (i % 5 === 0) {
+      cancelled++;
+      setTimeout(cancel, i % 20);
+    }
+    if (i % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  await expect.poll(() => upstreams.stats(), { timeout: 10_000 }).toEqual({ idle: 0, active: 0 });
+  expect(outcomes).toBeGreaterThanOrEqual(400 - cancelled);
 });
