@@ -80,6 +80,7 @@ export async function openCore(options: {
     const drain = new AbortController();
     return {
       settings,
+      repository,
       state,
       audit,
       refusals,

@@ -23,13 +23,27 @@ export async function bindKek(repository: Repository, vault: Vault): Promise<voi
   }
 }
 
-/** A key of the store itself, from the database or made now; the caller overwrites it after use. */
+/** A key of the store itself, from the database or made now; the caller overwrites it after use. @throws DatabaseDamaged */
 export async function ownKey(repository: Repository, vault: Vault, name: string, make: () => Buffer): Promise<Buffer> {
   return repository.transaction(async (tx) => {
     const sealed = await tx.meta(name);
-    if (sealed !== undefined) return vault.openOwn(name, sealed);
+    if (sealed !== undefined) return await opened(vault, name, sealed);
     const key = make();
     await tx.setMeta(name, await vault.sealOwn(name, key));
     return key;
   });
+}
+
+async function opened(vault: Vault, name: string, sealed: Buffer): Promise<Buffer> {
+  try {
+    return await vault.openOwn(name, sealed);
+  } catch (error) {
+    throw storeError(
+      'DatabaseDamaged',
+      `The ${name} in the database was changed: it does not open. Restore a backup.`,
+      {
+        cause: error,
+      },
+    );
+  }
 }
