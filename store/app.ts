@@ -1,10 +1,12 @@
+import { rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
+import { dirname } from 'node:path';
 import type { StoreBootstrap } from '../api/bootstrap.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
-import { stateFiles } from '../lib/stateDir.ts';
+import { type StateFiles, stateFiles } from '../lib/stateDir.ts';
 import { adminRoutes } from './api/adminRoutes.ts';
 import { createHttp } from './api/http.ts';
 import { protocolRoutes } from './api/protocolRoutes.ts';
@@ -63,6 +65,7 @@ export async function startStore(deps: StoreDeps): Promise<RunningStore> {
         clearInterval(tick);
         store.drain();
         await Promise.all([stop(tls!, settings), stop(unix!, settings)]);
+        removeSocketDir(files);
         await store.close();
       },
     };
@@ -81,6 +84,12 @@ function stop(server: Server, settings: Settings): Promise<void> {
     });
     server.closeIdleConnections();
   });
+}
+
+/** Where the socket has a directory of its own, that goes with it. */
+function removeSocketDir(files: StateFiles): void {
+  const dir = dirname(files.adminSocket);
+  if (dir !== files.dir) rmSync(dir, { recursive: true, force: true });
 }
 
 function urlHost(host: string): string {

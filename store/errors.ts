@@ -39,7 +39,8 @@ export const STORE_ERRORS = {
     retryable: false,
     help: 'The material of this credential comes from another source; change the source of the Credential or use that one.',
   },
-  TooLarge: { status: 413, retryable: false, help: 'The body is larger than the store takes.' },
+  RequestTimeout: { status: 408, retryable: true, help: 'The request did not arrive in time.' },
+  TooLarge: { status: 413, retryable: false, help: 'The head or body of the request is larger than the store takes.' },
   TooManyRequests: { status: 429, retryable: true, help: 'The session asks for more than its share; retry later.' },
   InternalError: { status: 500, retryable: true, help: 'The store failed; its log has the cause.' },
   MaterialDamaged: {

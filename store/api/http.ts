@@ -1,5 +1,7 @@
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import Fastify, {
+  type ConnectionError,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
@@ -24,12 +26,17 @@ const FASTIFY_ERRORS: Readonly<Record<string, StoreErrorCode>> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'MalformedRequest',
   FST_ERR_BAD_URL: 'MalformedRequest',
 };
+/** Errors of Node's HTTP server before there is a request. */
+const PARSER_ERRORS: Readonly<Record<string, StoreErrorCode>> = {
+  HPE_HEADER_OVERFLOW: 'TooLarge',
+  ERR_HTTP_REQUEST_TIMEOUT: 'RequestTimeout',
+};
 const RETRY_AFTER_SECONDS = 1;
 
 /** A fastify instance that speaks JSON and material frames and answers every failure as a StoreError, without internal text. */
 export function createHttp(options: { serverFactory: FastifyServerFactory; log: Logger }): FastifyInstance {
   const { log, serverFactory } = options;
-  const app = Fastify({ serverFactory, bodyLimit: JSON_LIMIT_BYTES, exposeHeadRoutes: false });
+  const app = Fastify({ serverFactory, clientErrorHandler, bodyLimit: JSON_LIMIT_BYTES, exposeHeadRoutes: false });
   app.removeContentTypeParser('text/plain');
   app.addContentTypeParser(MATERIAL_CONTENT_TYPE, (_request: FastifyRequest, payload: IncomingMessage) =>
     readMaterial(payload, MATERIAL_LIMIT_BYTES),
@@ -64,6 +71,21 @@ export function objectKeyOf(request: FastifyRequest): string {
 export function materialOf(request: FastifyRequest): Buffer {
   if (Buffer.isBuffer(request.body)) return request.body;
   throw storeError('MalformedRequest', `Material comes as ${MATERIAL_CONTENT_TYPE}.`);
+}
+
+/** Answers what never became a request. */
+function clientErrorHandler(error: ConnectionError, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const code = PARSER_ERRORS[error.code] ?? 'MalformedRequest';
+  const { status, help } = STORE_ERRORS[code];
+  const body = JSON.stringify({ code, message: help } satisfies StoreError);
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    () => socket.destroy(),
+  );
 }
 
 function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): FastifyReply {

@@ -48,6 +48,11 @@ export class CertificateAuthority {
       await tx.setMeta(ROOT_CERTIFICATE, issued);
       return issued;
     });
+    if (!new X509Certificate(certificateDer).checkPrivateKey(privateKey))
+      throw storeError(
+        'DatabaseDamaged',
+        'The CA certificate in the database was changed: it is not for the CA key. Restore a backup.',
+      );
     return new CertificateAuthority({ certificateDer, privateKey, clock });
   }
 

@@ -36,19 +36,23 @@ export const SESSION: NonNullable<JoinTokenRequest['session']> = {
   requester: 'tester',
 };
 
+export interface ClientTls {
+  key?: string;
+  cert?: string;
+}
+
 /** A client of a store that is as plain as can be: what it sends is what a test says. */
 export class StoreClient {
   readonly store: Pick<StoreProcess, 'storeUrl' | 'trustBundlePem'>;
   readonly answer: JoinAnswer;
+  /** What a client with the same identity needs, on another connection or to another process. */
+  readonly tls: ClientTls;
   readonly agent: Agent;
 
-  constructor(
-    store: Pick<StoreProcess, 'storeUrl' | 'trustBundlePem'>,
-    answer: JoinAnswer,
-    tls: { key?: string; cert?: string },
-  ) {
+  constructor(store: Pick<StoreProcess, 'storeUrl' | 'trustBundlePem'>, answer: JoinAnswer, tls: ClientTls) {
     this.store = store;
     this.answer = answer;
+    this.tls = tls;
     this.agent = new Agent({ keepAlive: true, ca: store.trustBundlePem, servername: 'store.sidekey.internal', ...tls });
   }
 
