@@ -1,0 +1,42 @@
+# Sidekey: the commands people type. Node 26 and every tool come from package-lock.json.
+SHELL := /bin/bash
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+INSTALLED := node_modules/.package-lock.json
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench fuzz goldens build clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+demo: $(INSTALLED) ## Watch real SDKs reach APIs with keys they never hold (30 s)
+	@node test/demo/main.ts
+
+test: $(INSTALLED) check ## Everything that CI runs
+	@mkdir -p .cache
+	@vitest run --reporter=default --reporter=json --outputFile.json=.cache/tests.json
+
+check: $(INSTALLED) ## Types, lint, format, folder boundaries, unused code
+	@tsc --noEmit
+	@biome check --error-on-warnings .
+	@knip
+
+bench: $(INSTALLED) ## Compare with nginx, Envoy and haproxy, side by side (BENCH=--quick for 3 minutes)
+	@node test/bench/main.ts $(BENCH)
+
+fuzz: $(INSTALLED) ## Throw random input at codec, authorities and YAML (FUZZ_SECONDS=60)
+	@node test/fuzz/main.ts --seconds $(or $(FUZZ_SECONDS),60)
+
+goldens: $(INSTALLED) ## Rewrite what tests compare with; read the diff before you commit it
+	@GOLDENS=write vitest run --update
+
+build: $(INSTALLED) ## Bundle the parts for the image into dist/
+	@rolldown -c rolldown.config.ts
+
+clean: ## Remove what the targets made
+	@rm -rf node_modules dist .cache coverage test/bench/results
+
+$(INSTALLED): package.json package-lock.json
+	@echo "installing packages…" >&2
+	@npm ci --no-progress --loglevel=error
+	@touch $@
