@@ -14,17 +14,21 @@ const FieldMap = z
   .refine((map) => Object.keys(map).length >= 1 && Object.keys(map).length <= 8, { error: 'expected 1 to 8 fields' });
 
 const SecretSource = z
-  .strictObject({ name: SubdomainName, key: SecretKey.optional(), fields: FieldMap.optional() })
+  .strictObject({
+    name: SubdomainName.describe('The name of the Secret.'),
+    key: SecretKey.optional().describe('The key that becomes the field `value`.'),
+    fields: FieldMap.optional().describe('Field name to key of the Secret.'),
+  })
   .refine((source) => (source.key === undefined) !== (source.fields === undefined), {
     error: 'set either key or fields',
   });
 
 const GeneratedSource = z
   .strictObject({
-    bytes: z.int().min(16).max(128).default(32),
-    encoding: z.enum(['Base64URL', 'Hex', 'Alphanumeric']).default('Base64URL'),
-    rotateEvery: Duration.optional(),
-    overlap: Duration.optional(),
+    bytes: z.int().min(16).max(128).default(32).describe('Random bytes before encoding, 16 to 128.'),
+    encoding: z.enum(['Base64URL', 'Hex', 'Alphanumeric']).default('Base64URL').describe('How the bytes are spelled.'),
+    rotateEvery: Duration.optional().describe('How often a new value is made.'),
+    overlap: Duration.optional().describe('How long the value before stays valid, for whoever checks it.'),
   })
   .refine(
     ({ overlap, rotateEvery }) =>
@@ -88,14 +92,14 @@ const VaultSource = z.strictObject({
 const PerUserSource = z.strictObject({ fields: z.array(WordName).max(8).optional() });
 
 const sources = {
-  secret: SecretSource.optional(),
-  store: z.strictObject({}).optional(),
-  oauth2: OAuth2Source.optional(),
-  githubApp: GithubAppSource.optional(),
-  aws: AwsSource.optional(),
-  vault: VaultSource.optional(),
-  generated: GeneratedSource.optional(),
-  perUser: PerUserSource.optional(),
+  secret: SecretSource.optional().describe('A Secret of the same namespace: one key, or several as named fields.'),
+  store: z.strictObject({}).optional().describe('A value given with `sidekey credential set`.'),
+  oauth2: OAuth2Source.optional().describe('Tokens of an OAuth 2.0 server. Not available yet.'),
+  githubApp: GithubAppSource.optional().describe('Installation tokens of a GitHub App. Not available yet.'),
+  aws: AwsSource.optional().describe('AWS keys, or those of an assumed role. Not available yet.'),
+  vault: VaultSource.optional().describe('A path of a HashiCorp Vault or OpenBao server. Not available yet.'),
+  generated: GeneratedSource.optional().describe('Random bytes that the store makes, and makes anew at intervals.'),
+  perUser: PerUserSource.optional().describe('A value per end user. Not available yet.'),
 };
 
 export type SourceKind = keyof typeof sources;
@@ -116,7 +120,10 @@ export function sourceKind(source: Source): SourceKind {
 const AllowedConsumers = z.strictObject({
   namespaces: z
     .strictObject({
-      from: z.enum(['Same', 'Selector', 'All']).default('Same'),
+      from: z
+        .enum(['Same', 'Selector', 'All'])
+        .default('Same')
+        .describe('Its own namespace only, those that the selector matches, or all.'),
       selector: z.strictObject({ matchLabels: z.record(z.string(), z.string()).optional() }).optional(),
     })
     .refine((n) => (n.from === 'Selector') === (n.selector !== undefined), {
@@ -137,12 +144,25 @@ const LeaseDuration = Duration.refine(
 );
 
 export const CredentialSpec = z.strictObject({
-  source: Source,
-  hosts: z.array(HostPattern).min(1).max(32),
-  delivery: z.enum(['Sidecar', 'Gateway']).default('Sidecar'),
-  leaseDuration: LeaseDuration.default('15m'),
-  refreshInterval: Duration.optional(),
-  allowedConsumers: AllowedConsumers.default({}),
+  source: Source.describe('Where the material comes from; exactly one.'),
+  hosts: z
+    .array(HostPattern)
+    .min(1)
+    .max(32)
+    .describe('The hosts that the credential may be sent to at most: host[:port], at most one leading *. label.'),
+  delivery: z
+    .enum(['Sidecar', 'Gateway'])
+    .default('Sidecar')
+    .describe('Sidecar: material comes to the sidecar, out of the reach of the agent. Gateway: not available yet.'),
+  leaseDuration: LeaseDuration.default('15m').describe(
+    'How long a sidecar may use a version without asking again, from 1m to 24h: the longest that a revocation can take while the store is away.',
+  ),
+  refreshInterval: Duration.optional().describe(
+    'How often the source is read again, for sources that do not announce changes.',
+  ),
+  allowedConsumers: AllowedConsumers.default({}).describe(
+    'Which other namespaces may refer to the Credential; none unless it says so.',
+  ),
 });
 export type CredentialSpec = z.infer<typeof CredentialSpec>;
 

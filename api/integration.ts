@@ -18,12 +18,20 @@ const TRANSPORT_HEADERS = new Set([
   'expect',
 ]);
 
-const Bearer = z.strictObject({ field: WordName.optional() });
+const Bearer = z.strictObject({
+  field: WordName.optional().describe('Which field of the material; `value` if left out.'),
+});
 const Basic = z
   .strictObject({
-    username: z.string().max(256).optional(),
-    usernameField: WordName.optional(),
-    passwordField: WordName.optional(),
+    username: z
+      .string()
+      .max(256)
+      .optional()
+      .describe('A fixed user name; without it and usernameField the user name is empty.'),
+    usernameField: WordName.optional().describe('The field that holds the user name.'),
+    passwordField: WordName.optional().describe(
+      'The field that holds the password; `value` if left out, or an empty password where usernameField stands alone.',
+    ),
   })
   .refine((basic) => basic.username === undefined || basic.usernameField === undefined, {
     error: 'set username or usernameField, not both',
@@ -35,14 +43,15 @@ const Header = z
       .string()
       .min(1)
       .max(64)
-      .regex(/^[A-Za-z0-9-]+$/, { error: 'expected letters, digits and dashes' }),
-    /** What the value looks like; `{value}` (or `{<field>}`) stands for the material. */
+      .regex(/^[A-Za-z0-9-]+$/, { error: 'expected letters, digits and dashes' })
+      .describe('The name of the header.'),
     format: z
       .string()
       .max(256)
       .regex(/^[\x20-\x7e]*$/, { error: 'expected printable ASCII' })
-      .optional(),
-    field: WordName.optional(),
+      .optional()
+      .describe('What the value looks like; `{value}` (or `{<field>}`) stands for the material.'),
+    field: WordName.optional().describe('Which field of the material; `value` if left out.'),
   })
   .refine((header) => !TRANSPORT_HEADERS.has(header.name.toLowerCase()), {
     error: 'this header belongs to the transport',
@@ -53,25 +62,29 @@ const Query = z.strictObject({
     .string()
     .min(1)
     .max(64)
-    .regex(/^[A-Za-z0-9._~-]+$/, { error: 'expected letters, digits, . _ ~ -' }),
-  field: WordName.optional(),
+    .regex(/^[A-Za-z0-9._~-]+$/, { error: 'expected letters, digits, . _ ~ -' })
+    .describe('The name of the parameter.'),
+  field: WordName.optional().describe('Which field of the material; `value` if left out.'),
 });
 const AwsSigV4 = z.strictObject({ service: z.string(), region: z.string() });
 const Placeholder = z.strictObject({
   in: z
     .array(z.enum(['Header', 'Query', 'Path', 'Body']))
     .min(1)
-    .max(4),
-  field: WordName.optional(),
+    .max(4)
+    .describe('Where the placeholder is looked for.'),
+  field: WordName.optional().describe('Which field of the material; `value` if left out.'),
 });
 
 const placements = {
-  bearer: Bearer.optional(),
-  basic: Basic.optional(),
-  header: Header.optional(),
-  query: Query.optional(),
-  awsSigV4: AwsSigV4.optional(),
-  placeholder: Placeholder.optional(),
+  bearer: Bearer.optional().describe('`Authorization: Bearer …` (RFC 6750).'),
+  basic: Basic.optional().describe('`Authorization: Basic …` (RFC 7617).'),
+  header: Header.optional().describe('A header of any other name.'),
+  query: Query.optional().describe('A parameter of the query.'),
+  awsSigV4: AwsSigV4.optional().describe('An AWS signature. Not available yet.'),
+  placeholder: Placeholder.optional().describe(
+    'The material takes the place of the placeholder wherever the agent has put that, within the named parts of the request.',
+  ),
 };
 
 export type PlacementKind = keyof typeof placements;
@@ -96,30 +109,52 @@ const CanonicalPath = z
   });
 
 export const Rule = z.strictObject({
-  methods: z.array(z.enum(METHODS)).min(1).max(9).optional(),
+  methods: z
+    .array(z.enum(METHODS))
+    .min(1)
+    .max(9)
+    .optional()
+    .describe('Every method if left out; HEAD goes with GET only if it is listed.'),
   paths: z
-    .array(z.strictObject({ type: z.enum(['Exact', 'PathPrefix']).default('PathPrefix'), value: CanonicalPath }))
+    .array(
+      z.strictObject({
+        type: z
+          .enum(['Exact', 'PathPrefix'])
+          .default('PathPrefix')
+          .describe('The whole path, or its beginning up to the border of a segment.'),
+        value: CanonicalPath.describe('A canonical absolute path.'),
+      }),
+    )
     .min(1)
     .max(16)
-    .optional(),
-  action: z.enum(['Allow', 'Deny']).default('Allow'),
+    .optional()
+    .describe('Every path if left out.'),
+  action: z.enum(['Allow', 'Deny']).default('Allow').describe('What a match means.'),
 });
 /** Which requests an Integration covers; a Deny that matches wins over any Allow, and with at least one Allow all else is denied. */
 export type Rule = z.infer<typeof Rule>;
 
 export const Limit = z.strictObject({
-  requests: z.int().min(1),
-  window: Duration,
-  scope: z.enum(['Pod', 'Role', 'User', 'Integration']).default('Pod'),
+  requests: z.int().min(1).describe('How many.'),
+  window: Duration.describe('In how long, such as 1m.'),
+  scope: z
+    .enum(['Pod', 'Role', 'User', 'Integration'])
+    .default('Pod')
+    .describe('Counted for each session (Pod); the others are not available yet.'),
 });
 export type Limit = z.infer<typeof Limit>;
 
 /** Which sessions an Integration is for: every list that is given must hold one of the session's own. */
 export const Subjects = z
   .strictObject({
-    tags: z.array(WordName).min(1).max(16).optional(),
-    roles: z.array(WordName).min(1).max(16).optional(),
-    serviceAccounts: z.array(z.string().min(1).max(253)).min(1).max(16).optional(),
+    tags: z.array(WordName).min(1).max(16).optional().describe('The session has one of these tags.'),
+    roles: z.array(WordName).min(1).max(16).optional().describe('The session has one of these roles.'),
+    serviceAccounts: z
+      .array(z.string().min(1).max(253))
+      .min(1)
+      .max(16)
+      .optional()
+      .describe('The session runs as one of these ServiceAccounts.'),
   })
   .refine((subjects) => Object.values(subjects).some((list) => list !== undefined), {
     error: 'expected tags, roles or serviceAccounts',
@@ -146,17 +181,43 @@ const User = z
 export const CIDR = z.union([z.cidrv4(), z.cidrv6()], { error: 'expected a network such as 10.0.0.0/8 or fd00::/8' });
 
 export const IntegrationSpec = z.strictObject({
-  credentialRef: z.strictObject({ name: LabelName, namespace: LabelName.optional() }),
-  hosts: z.array(HostPattern).min(1).max(16),
-  inject: z.array(Placement).min(1).max(4),
-  alias: LabelName.optional(),
-  subjects: Subjects,
-  user: User.optional(),
-  rules: z.array(Rule).max(32).optional(),
-  limits: z.array(Limit).max(8).optional(),
-  allowedNetworks: z.array(CIDR).max(16).optional(),
-  /** Whether the credential may travel over plain http:// to these hosts. */
-  allowPlaintext: z.boolean().default(false),
+  credentialRef: z
+    .strictObject({ name: LabelName, namespace: LabelName.optional() })
+    .describe('The Credential; in another namespace only if its allowedConsumers say so.'),
+  hosts: z
+    .array(HostPattern)
+    .min(1)
+    .max(16)
+    .describe(
+      'Where it applies; each must be within the hosts of the Credential. Without a port: 443, or 80 for http.',
+    ),
+  inject: z
+    .array(Placement)
+    .min(1)
+    .max(4)
+    .describe('How the material is placed; what the agent sends in the same place is replaced.'),
+  alias: LabelName.optional().describe(
+    'Name of the base URL, which leads to the first host: http://127.0.0.1:PORT/ALIAS or http://ALIAS.sidekey.internal.',
+  ),
+  subjects: Subjects.describe('Which sessions it is for: each list that is given must hold one of the session.'),
+  user: User.optional().describe('Per-user credentials. Not available yet.'),
+  rules: z
+    .array(Rule)
+    .max(32)
+    .optional()
+    .describe(
+      'Which requests it covers. A Deny that matches wins; with at least one Allow, all else is denied; without rules everything is allowed.',
+    ),
+  limits: z.array(Limit).max(8).optional().describe('How many requests a session may make in a sliding window.'),
+  allowedNetworks: z
+    .array(CIDR)
+    .max(16)
+    .optional()
+    .describe('Private networks that its hosts may resolve to; by default credentials go to public addresses only.'),
+  allowPlaintext: z
+    .boolean()
+    .default(false)
+    .describe('Whether the credential may travel over plain http to these hosts.'),
 });
 export type IntegrationSpec = z.infer<typeof IntegrationSpec>;
 
