@@ -1,0 +1,147 @@
+import type { Grant } from '../../api/grant.ts';
+import type { SessionEvent } from '../../api/protocol.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/log.ts';
+import { type LeaseSource, Leases } from './leases.ts';
+import { GrantTable } from './table.ts';
+
+/** Leases fetched before anything asks for them, so that the first request is fast. */
+const PREFETCH_LIMIT = 8;
+
+export interface LiveGrantsOptions {
+  clock: Clock;
+  log: Logger;
+  /** Where leases come from: the store. */
+  source: LeaseSource;
+}
+
+type RevokedListener = (integration: string) => void;
+type VersionListener = (credential: string, version: number) => void;
+
+/** What this session may use now, as the store's events tell it: the table for decisions, and the leases. */
+export class LiveGrants {
+  readonly leases: Leases;
+  readonly #log: Logger;
+  readonly #grants = new Map<string, Grant>();
+  readonly #revokedListeners = new Set<RevokedListener>();
+  readonly #versionListeners = new Set<VersionListener>();
+  #table = GrantTable.empty;
+  #ready = false;
+  #ended: string | undefined;
+
+  constructor(options: LiveGrantsOptions) {
+    this.#log = options.log;
+    this.leases = new Leases(options);
+  }
+
+  /** Compiled anew at each change; take it once per request. */
+  get table(): GrantTable {
+    return this.#table;
+  }
+
+  /** Whether the first snapshot has arrived. */
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  /** Why the session is over, if it is: each request is then refused as Revoked. */
+  get ended(): string | undefined {
+    return this.#ended;
+  }
+
+  /** Told of each Integration that this session may not use any more: what runs under it is cut. Returns how to stop listening. */
+  onRevoked(listener: RevokedListener): () => void {
+    this.#revokedListeners.add(listener);
+    return () => this.#revokedListeners.delete(listener);
+  }
+
+  /** Told when another version of a credential is in force (0: none): idle connections of the one before can go. */
+  onVersion(listener: VersionListener): () => void {
+    this.#versionListeners.add(listener);
+    return () => this.#versionListeners.delete(listener);
+  }
+
+  /** Takes in one event of the store. */
+  apply(event: SessionEvent): void {
+    if (this.#ended !== undefined) return;
+    switch (event.type) {
+      case 'snapshot':
+        this.#replace(event.grants, event.versions);
+        break;
+      case 'grant':
+        this.#grant(event.grant);
+        break;
+      case 'revoke':
+        this.#revoke([event.integration]);
+        break;
+      case 'version':
+        this.#version(event.credential, event.version);
+        break;
+      case 'end':
+        this.end(event.reason);
+        break;
+      case 'heartbeat':
+        break;
+    }
+  }
+
+  /** The session is over: everything is given up, for good. */
+  end(reason: string): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = reason;
+    this.#log.warn({ reason }, 'the session has ended; every request is refused from now on');
+    this.leases.end();
+    this.#revoke([...this.#grants.keys()]);
+  }
+
+  #replace(grants: readonly Grant[], versions: Readonly<Record<string, number>>): void {
+    const gone = new Set(this.#grants.keys());
+    for (const grant of grants) {
+      gone.delete(grant.integration);
+      this.#grants.set(grant.integration, grant);
+    }
+    this.#revoke([...gone]);
+    for (const [credential, version] of Object.entries(versions)) this.#version(credential, version);
+    if (!this.#ready) {
+      this.#ready = true;
+      const usable = Object.keys(versions).filter((credential) => versions[credential] !== 0);
+      for (const credential of usable.slice(0, PREFETCH_LIMIT)) this.leases.prefetch(credential);
+    }
+    this.#log.info({ grants: grants.length }, 'the grants of this session are known');
+  }
+
+  #grant(grant: Grant): void {
+    this.#grants.set(grant.integration, grant);
+    this.#compile();
+    this.#log.info({ integration: grant.integration }, 'an Integration was granted or changed');
+  }
+
+  /** The table first, so that nothing new starts; then what runs. */
+  #revoke(integrations: readonly string[]): void {
+    for (const integration of integrations) this.#grants.delete(integration);
+    this.#compile();
+    for (const integration of integrations) {
+      this.#log.info({ integration }, 'an Integration was revoked');
+      for (const listener of [...this.#revokedListeners]) this.#guard(() => listener(integration));
+    }
+  }
+
+  #version(credential: string, version: number): void {
+    if (!this.leases.version(credential, version)) return;
+    for (const listener of [...this.#versionListeners]) this.#guard(() => listener(credential, version));
+  }
+
+  #compile(): void {
+    this.#table = GrantTable.compile(this.#grants.values(), this.#table);
+    this.leases.grant(new Set([...this.#grants.values()].map((grant) => grant.credential)));
+  }
+
+  /** One listener's failure must not keep others from hearing of a revocation. */
+  #guard(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#log.error({ error: error instanceof Error ? error.message : 'unknown' }, 'a listener to the grants failed');
+    }
+  }
+}

@@ -1,0 +1,138 @@
+import type { UsageRecord, UsageReport } from '../../api/protocol.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { errorText } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { RefusalCode } from '../errors.ts';
+import type { Entry } from '../grants/entry.ts';
+import type { HeldLease } from '../grants/lease.ts';
+import type { Metrics, Outcome } from './metrics.ts';
+
+/** Longest that a use is kept before the store is told. */
+const BATCH_MS = 900;
+/** As many as the store takes in one report (USAGE_RECORDS_LIMIT of protocolSchema.ts, which would bring zod along). */
+const RECORDS_LIMIT = 1_024;
+/** Different request shapes of one batch from which on paths are given as `*`. */
+const PATHS_LIMIT = 512;
+const PATH_LIMIT = 2_048;
+const RETRY_MS = 1_000;
+
+/** One request as it went, told once it is over. */
+export interface Use {
+  /** `host:port`; empty where no upstream was understood. */
+  authority: string;
+  method: string;
+  /** Without the query. */
+  path: string;
+  /** Status the agent got. */
+  status: number;
+  refusal?: RefusalCode | undefined;
+  entry?: Entry | undefined;
+  lease?: HeldLease | undefined;
+  bytesUp: number;
+  bytesDown: number;
+  durationMs: number;
+  tunnel?: boolean | undefined;
+}
+
+export interface UsageSink {
+  /** @throws StoreFailure */
+  report(report: UsageReport): Promise<void>;
+}
+
+/** Counts uses and tells the store in batches of less than a second: equal requests are one record with a count. */
+export class UsageLog {
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #metrics: Metrics;
+  readonly #sink: UsageSink;
+  #batch = new Map<string, UsageRecord>();
+  #dropped = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #sending: Promise<void> | undefined;
+
+  constructor(options: { clock: Clock; log: Logger; metrics: Metrics; sink: UsageSink }) {
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#metrics = options.metrics;
+    this.#sink = options.sink;
+  }
+
+  record(use: Use): void {
+    this.#metrics.request(outcomeOf(use), use);
+    const path = this.#batch.size < PATHS_LIMIT ? use.path.slice(0, PATH_LIMIT) : '*';
+    const { entry, lease } = use;
+    const key = `${use.method} ${use.authority}${path} ${use.status} ${use.refusal} ${entry?.integration} ${lease?.id}`;
+    const known = this.#batch.get(key);
+    if (known !== undefined) {
+      known.count += 1;
+      known.bytesUp += use.bytesUp;
+      known.bytesDown += use.bytesDown;
+      known.durationMs += use.durationMs;
+      return;
+    }
+    if (this.#batch.size >= RECORDS_LIMIT) {
+      this.#drop(1);
+      return;
+    }
+    this.#batch.set(key, {
+      atMs: Math.round(this.#clock.nowMs()),
+      count: 1,
+      authority: use.authority.slice(0, 270),
+      method: use.method.slice(0, 32),
+      path,
+      status: use.status,
+      ...(use.refusal && { refusal: use.refusal }),
+      ...(entry && { integration: entry.integration, credential: entry.credential }),
+      ...(lease && { version: lease.version, leaseId: lease.id }),
+      bytesUp: use.bytesUp,
+      bytesDown: use.bytesDown,
+      durationMs: Math.max(0, use.durationMs),
+    });
+    this.#timer ??= setTimeout(() => void this.#next(), BATCH_MS);
+  }
+
+  /** Delivers what there is, or gives it up. */
+  async flush(): Promise<void> {
+    await this.#sending;
+    await this.#next();
+  }
+
+  /** One report at a time: while it is on its way the next batch grows. */
+  async #next(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#sending !== undefined) return;
+    this.#sending = this.#send();
+    await this.#sending;
+    this.#sending = undefined;
+    if (this.#batch.size > 0) this.#timer ??= setTimeout(() => void this.#next(), BATCH_MS);
+  }
+
+  async #send(): Promise<void> {
+    if (this.#batch.size === 0 && this.#dropped === 0) return;
+    const report: UsageReport = { records: [...this.#batch.values()], dropped: this.#dropped };
+    this.#batch = new Map();
+    this.#dropped = 0;
+    try {
+      await this.#sink.report(report).catch(async () => {
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        await this.#sink.report(report);
+      });
+    } catch (error) {
+      this.#dropped += report.dropped;
+      this.#drop(report.records.reduce((sum, record) => sum + record.count, 0));
+      this.#log.warn({ dropped: this.#dropped, error: errorText(error) }, 'the store was not told of uses');
+    }
+  }
+
+  #drop(count: number): void {
+    this.#dropped += count;
+    this.#metrics.usageDropped += count;
+  }
+}
+
+function outcomeOf(use: Use): Outcome {
+  if (use.refusal !== undefined) return 'refused';
+  if (use.tunnel) return 'tunnel';
+  return use.entry === undefined ? 'passed' : 'credential';
+}
