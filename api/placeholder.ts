@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto';
 
+/** In every placeholder, so that one quick search tells whether a request carries any. */
+export const PLACEHOLDER_MARK = 'sidekeyPlaceholder';
+
 /** Prefixes that SDKs and secret scanners expect of keys for a host; the first that matches is used. */
 const PREFIXES: readonly (readonly [RegExp, string])[] = [
   [/(^|\.)openai\./, 'sk-'],
@@ -21,5 +24,5 @@ const PREFIXES: readonly (readonly [RegExp, string])[] = [
 export function placeholderOf(credential: { key: string; hosts: readonly string[] }): string {
   const prefix = PREFIXES.find(([pattern]) => credential.hosts.some((host) => pattern.test(host)))?.[1] ?? '';
   const digest = createHash('sha256').update(`sidekey placeholder\0${credential.key}`).digest('hex').slice(0, 32);
-  return `${prefix}sidekeyPlaceholder${digest}`;
+  return `${prefix}${PLACEHOLDER_MARK}${digest}`;
 }

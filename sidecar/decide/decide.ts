@@ -1,0 +1,210 @@
+import { type Refusal, refuse } from '../errors.ts';
+import type { Entry } from '../grants/entry.ts';
+import type { GrantTable } from '../grants/table.ts';
+import { type Authority, authorityText } from './authority.ts';
+import type { Limit } from './limits.ts';
+import type { Located } from './locate.ts';
+import { checkPath } from './path.ts';
+import { placeholdersIn, placeholdersInBasic } from './placeholders.ts';
+
+/** What becomes of a request: a credential by this entry, passed through without one, or refused. */
+export type Decision = { readonly kind: 'credential'; readonly entry: Entry } | { readonly kind: 'pass' } | Refusal;
+
+export interface Request {
+  readonly method: string;
+  readonly authority: Authority;
+  readonly path: string;
+  readonly query: string;
+  readonly via: Located['via'];
+  /** The alias that the agent named, if it did. */
+  readonly alias?: string | undefined;
+  /** The head as latin1, to look for placeholders. */
+  readonly text: string;
+}
+
+/** One check, as `sidekey explain` shows it. */
+export interface Step {
+  readonly check: 'host' | 'placeholder' | 'alias' | 'plaintext' | 'path' | 'rules' | 'choice' | 'limit';
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+type Trace = ((step: Step) => void) | undefined;
+
+const PASS: Decision = { kind: 'pass' };
+
+/**
+ * Decides one request (data path rules 6, 8, 14). Pure but for the counts of limits, which a traced decision leaves alone.
+ *
+ * @param nowMs monotonic
+ * @param trace told of every check; undefined on the hot path, which then builds no text.
+ */
+export function decide(
+  table: GrantTable,
+  request: Request,
+  egress: 'Open' | 'Closed',
+  nowMs: number,
+  trace?: (step: Step) => void,
+): Decision {
+  const { authority, path, text } = request;
+  const covering = table.find(authority.host, authority.port, authority.scheme);
+  trace?.(hostStep(table, covering, authority, egress));
+  if (covering.length === 0 && egress === 'Closed') return refuse('NoIntegration', uncovered(table, authority));
+
+  let marks = placeholdersIn(text);
+  if (marks.length === 0 && covering.length > 1) marks = placeholdersInBasic(text);
+  let candidates = marks.length === 0 ? covering : byPlaceholder(table, covering, marks, authority, trace);
+  if ('kind' in candidates) return candidates;
+
+  if (covering.length === 0) return ambiguity(path, false, trace) ?? PASS;
+  if (request.alias !== undefined) candidates = byAlias(candidates, request.alias, trace);
+  if (authority.scheme === 'http') candidates = byPlaintext(candidates, authority, trace);
+  if ('kind' in candidates) return candidates;
+
+  const ambiguous = ambiguity(path, hasPaths(candidates), trace);
+  if (ambiguous !== undefined) return ambiguous;
+  const entry = candidates.length === 1 ? candidates[0]! : choose(candidates, request, trace);
+  if (!entry.rules.allows(request.method, path)) {
+    const reason = `Integration ${entry.integration}: ${entry.rules.why(request.method, path)}.`;
+    trace?.({ check: 'rules', ok: false, detail: reason });
+    return refuse('RuleDenied', reason);
+  }
+  if (trace !== undefined) traceRulesAndLimits(entry, request, nowMs, trace);
+  const hit = trace === undefined ? entry.limits.take(nowMs) : entry.limits.reached(nowMs);
+  if (hit === undefined) return { kind: 'credential', entry };
+  return refuse(
+    'LimitExceeded',
+    `Integration ${entry.integration} allows ${limitText(hit.limit)}; the next is allowed in ${hit.retryAfterSeconds} s.`,
+    hit.retryAfterSeconds,
+  );
+}
+
+/** The entries whose credentials the placeholders stand for; every placeholder must stand for one (data path rule 1). */
+function byPlaceholder(
+  table: GrantTable,
+  covering: readonly Entry[],
+  marks: readonly string[],
+  authority: Authority,
+  trace: Trace,
+): readonly Entry[] | Refusal {
+  const named = (entry: Entry) => marks.some((mark) => entry.grant.placeholder.endsWith(mark));
+  for (const mark of marks) {
+    if (covering.some((entry) => entry.grant.placeholder.endsWith(mark))) continue;
+    const owner = table.entries.find((entry) => entry.grant.placeholder.endsWith(mark));
+    const detail =
+      owner === undefined
+        ? `The request carries a placeholder of a credential that this session has no Integration for.`
+        : `The request carries the placeholder of credential ${owner.credential}, which Integration ${owner.integration} grants for ${owner.grant.hosts.join(', ')}, not for ${authorityText(authority)}.`;
+    trace?.({ check: 'placeholder', ok: false, detail });
+    return refuse('PlaceholderNotGranted', detail);
+  }
+  const candidates = covering.filter(named);
+  trace?.({
+    check: 'placeholder',
+    ok: true,
+    detail: `the request carries the placeholder of credential ${[...new Set(candidates.map((entry) => entry.credential))].join(', ')}`,
+  });
+  return candidates;
+}
+
+/** An agent that names an Integration by its alias means that one, unless its placeholder says otherwise. */
+function byAlias(candidates: readonly Entry[], alias: string, trace: Trace): readonly Entry[] {
+  const named = candidates.filter((entry) => entry.grant.alias === alias).slice(0, 1);
+  if (named.length === 0) return candidates;
+  trace?.({ check: 'alias', ok: true, detail: `the alias ${alias} names Integration ${named[0]!.integration}` });
+  return named;
+}
+
+function byPlaintext(candidates: readonly Entry[], authority: Authority, trace: Trace): readonly Entry[] | Refusal {
+  const willing = candidates.filter((entry) => entry.grant.allowPlaintext);
+  if (willing.length > 0) {
+    trace?.({ check: 'plaintext', ok: true, detail: `Integration ${names(willing)} allows plain http` });
+    return willing;
+  }
+  const detail = `Integration ${names(candidates)} covers http://${authorityText(authority)}, but lets no credential travel over plain http; use https, or set allowPlaintext.`;
+  trace?.({ check: 'plaintext', ok: false, detail });
+  return refuse('PlaintextRefused', detail);
+}
+
+function ambiguity(path: string, pathRules: boolean, trace: Trace): Refusal | undefined {
+  const refusal = checkPath(path, pathRules);
+  trace?.({
+    check: 'path',
+    ok: refusal === undefined,
+    detail: refusal?.detail ?? 'the path means the same to every reader',
+  });
+  return refusal;
+}
+
+function hasPaths(candidates: readonly Entry[]): boolean {
+  for (const entry of candidates) if (entry.rules.hasPaths) return true;
+  return false;
+}
+
+/** Of those that allow the request the one with the most specific path; the list is sorted by age and name already. */
+function choose(candidates: readonly Entry[], { method, path }: Request, trace: Trace): Entry {
+  let best: Entry | undefined;
+  let most = -1;
+  for (const entry of candidates) {
+    if (!entry.rules.allows(method, path)) continue;
+    const specificity = entry.rules.specificity(method, path);
+    if (specificity <= most) continue;
+    best = entry;
+    most = specificity;
+  }
+  const chosen = best ?? candidates[0]!;
+  trace?.({
+    check: 'choice',
+    ok: best !== undefined,
+    detail:
+      best === undefined
+        ? `none of ${names(candidates)} allows the request`
+        : `of ${names(candidates)}, ${chosen.integration} allows the request ${most > 0 ? 'by the most specific path' : 'and is the oldest, or the first by name'}`,
+  });
+  return chosen;
+}
+
+function hostStep(
+  table: GrantTable,
+  covering: readonly Entry[],
+  authority: Authority,
+  egress: 'Open' | 'Closed',
+): Step {
+  if (covering.length > 0) {
+    const verb = covering.length === 1 ? 'Integration' : 'Integrations';
+    return {
+      check: 'host',
+      ok: true,
+      detail: `${verb} ${names(covering)} ${covering.length === 1 ? 'covers' : 'cover'} ${authorityText(authority)}`,
+    };
+  }
+  const outcome = egress === 'Open' ? 'it passes without a credential' : 'egress is closed';
+  return { check: 'host', ok: egress === 'Open', detail: `${uncovered(table, authority)} (${outcome})` };
+}
+
+/** Says what is nearly right, as a port or scheme is easily wrong. */
+function uncovered(table: GrantTable, { scheme, host, port }: Authority): string {
+  const none = `No Integration of this session covers ${scheme}://${authorityText({ host, port })}`;
+  const near = table.entries.find(({ hosts }) =>
+    hosts.some(({ name, wildcard }) => (wildcard ? host.endsWith(`.${name}`) : host === name)),
+  );
+  return near === undefined ? `${none}.` : `${none}; ${near.integration} covers ${near.grant.hosts.join(', ')}.`;
+}
+
+function traceRulesAndLimits(entry: Entry, request: Request, nowMs: number, trace: (step: Step) => void): void {
+  trace({
+    check: 'rules',
+    ok: true,
+    detail: `Integration ${entry.integration}: ${entry.rules.why(request.method, request.path)}`,
+  });
+  for (const { limit, count } of entry.limits.used(nowMs))
+    trace({ check: 'limit', ok: count < limit.requests, detail: `${count} of ${limitText(limit)} used` });
+}
+
+function limitText({ requests, windowSeconds }: Limit): string {
+  return `${requests} ${requests === 1 ? 'request' : 'requests'} in ${windowSeconds} s`;
+}
+
+function names(entries: readonly Entry[]): string {
+  return entries.map((entry) => entry.integration).join(', ');
+}
