@@ -85,6 +85,7 @@ export class ConnectionFields {
 
   /** Whether the field goes no further. */
   #take(key: string, value: string, side: 'request' | 'response'): boolean {
+    if (key.charCodeAt(0) === 0x70 && key.startsWith('proxy-')) return true;
     // By length first: that settles nearly all fields without a comparison.
     switch (key.length) {
       case 2:
@@ -107,20 +108,20 @@ export class ConnectionFields {
       case 10:
         if (key === 'keep-alive') this.keepAlive = joined(this.keepAlive, value);
         else if (key === 'connection') this.#connection = joined(this.#connection, value);
-        else return key.startsWith('proxy-');
+        else return false;
         return true;
       case 14:
-        if (key !== 'content-length') return key.startsWith('proxy-');
+        if (key !== 'content-length') return false;
         if (this.contentLength !== undefined) throw malformed('There are several Content-Length fields.');
         this.contentLength = value;
         return true;
       case 17:
-        if (key !== 'transfer-encoding') return key.startsWith('proxy-');
+        if (key !== 'transfer-encoding') return false;
         if (this.transferEncoding !== undefined) throw malformed('There are several Transfer-Encoding fields.');
         this.transferEncoding = value;
         return true;
       default:
-        return key.charCodeAt(0) === 0x70 && key.startsWith('proxy-');
+        return false;
     }
   }
 

@@ -1,6 +1,6 @@
 import type { Fields } from './fields.ts';
 import type { Framing } from './message.ts';
-import { CR, consistsOf, LF, TARGET, TOKEN } from './octets.ts';
+import { AUTHORITY, CR, consistsOf, LF, TARGET, TOKEN } from './octets.ts';
 
 export interface RequestHeadParts {
   method: string;
@@ -38,7 +38,7 @@ export interface ResponseHeadParts {
  */
 export function requestHead(parts: RequestHeadParts): Buffer {
   const { method, target, host, lines } = parts;
-  if (!consistsOf(method, TOKEN) || !consistsOf(host, TARGET)) throw new TypeError('not a method or host');
+  if (!consistsOf(method, TOKEN) || !consistsOf(host, AUTHORITY)) throw new TypeError('not a method or host');
   const rest =
     ` HTTP/1.1\r\nHost: ${host}\r\n` +
     fieldLines(parts.fields, parts.omit) +
