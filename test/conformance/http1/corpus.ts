@@ -320,8 +320,8 @@ export const TAKEN: readonly Taken[] = [
   },
   {
     name: 'chunks that hold CRLF',
-    message: chunks('a\r\na\r\n\r\n0\r\n\r\n0\r\n\r\n'),
-    rebuilt: chunks('a\r\na\r\n\r\n0\r\n\r\n0\r\n\r\n'),
+    message: chunks('a\r\na\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n'),
+    rebuilt: chunks('a\r\na\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n'),
   },
   { name: 'trailers', message: chunks('5\r\nabcde\r\n0\r\nX-Sum: 1\r\nX-Sum: 2\r\n\r\n') },
   {
