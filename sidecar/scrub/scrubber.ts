@@ -115,6 +115,7 @@ export class Scrubber {
   }
 }
 
+/** Ranges may reach past the end, into the next piece. */
 function mask(bytes: Buffer, ranges: readonly Range[]): void {
-  for (const { start, end } of ranges) bytes.fill(ASTERISK, start, end);
+  for (const { start, end } of ranges) bytes.fill(ASTERISK, start, Math.min(end, bytes.length));
 }
