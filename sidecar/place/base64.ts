@@ -18,7 +18,7 @@ export function base64(bytes: Uint8Array, secrets: SecretBuffers): Buffer {
 export function base64Within(bytes: Uint8Array, shift: number, secrets: SecretBuffers): Buffer {
   const first = Math.ceil((shift * 8) / 6);
   const end = Math.floor(((shift + bytes.length) * 8) / 6);
-  const encoded = secrets.alloc(end - first);
+  const encoded = secrets.alloc(Math.max(0, end - first));
   for (let i = first; i < end; i++) encoded[i - first] = digit(bytes, i * 6 - shift * 8);
   return encoded;
 }
