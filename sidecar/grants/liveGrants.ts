@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Grant } from '../../api/grant.ts';
 import type { SessionEvent } from '../../api/protocol.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -26,6 +27,7 @@ export class LiveGrants {
   readonly #revokedListeners = new Set<RevokedListener>();
   readonly #versionListeners = new Set<VersionListener>();
   #table = GrantTable.empty;
+  readonly #settled = Promise.withResolvers<void>();
   #ready = false;
   #ended: string | undefined;
 
@@ -42,6 +44,11 @@ export class LiveGrants {
   /** Whether the first snapshot has arrived. */
   get ready(): boolean {
     return this.#ready;
+  }
+
+  /** Resolves when the first snapshot has arrived or the session is over, at the latest after `limitMs`. */
+  settled(limitMs: number): Promise<void> {
+    return Promise.race([this.#settled.promise, delay(limitMs, undefined, { ref: false })]);
   }
 
   /** Why the session is over, if it is: each request is then refused as Revoked. */
@@ -89,6 +96,7 @@ export class LiveGrants {
   end(reason: string): void {
     if (this.#ended !== undefined) return;
     this.#ended = reason;
+    this.#settled.resolve();
     this.#log.warn({ reason }, 'the session has ended; every request is refused from now on');
     this.leases.end();
     this.#revoke([...this.#grants.keys()]);
@@ -104,6 +112,7 @@ export class LiveGrants {
     for (const [credential, version] of Object.entries(versions)) this.#version(credential, version);
     if (!this.#ready) {
       this.#ready = true;
+      this.#settled.resolve();
       const usable = Object.keys(versions).filter((credential) => versions[credential] !== 0);
       for (const credential of usable.slice(0, PREFETCH_LIMIT)) this.leases.prefetch(credential);
     }

@@ -1,0 +1,123 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createSecureContext, createServer, type TLSSocket } from 'node:tls';
+import { expect, onTestFinished, test } from 'vitest';
+import type { SessionEvent } from '../../api/protocol.ts';
+import { createTestCa } from '../upstream/testkit.ts';
+import { EventStream } from './eventStream.ts';
+import { STORE_NAME } from './storeAddress.ts';
+import { quiet, until } from './testkit.ts';
+
+const HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n';
+const line = (event: object) => {
+  const text = `${JSON.stringify(event)}\n`;
+  return `${text.length.toString(16)}\r\n${text}\r\n`;
+};
+const SNAPSHOT: SessionEvent = { type: 'snapshot', grants: [], versions: {} };
+
+/** A store that says what the test wants, byte by byte. */
+async function follow(answer: (socket: TLSSocket, attempt: number) => void, silenceMs?: number) {
+  const ca = createTestCa('store');
+  const { key, cert } = ca.issue({ dnsNames: [STORE_NAME] });
+  const attemptsMs: number[] = [];
+  const sockets = new Set<TLSSocket>();
+  const server = createServer({ key, cert }, (socket) => {
+    attemptsMs.push(performance.now());
+    sockets.add(socket);
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket));
+    socket.once('data', () => answer(socket, attemptsMs.length));
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const events: SessionEvent[] = [];
+  const revoked: string[] = [];
+  const stream = new EventStream({
+    address: { host: '127.0.0.1', port: (server.address() as AddressInfo).port },
+    context: () => createSecureContext({ ca: ca.pem }),
+    event: (event) => events.push(event),
+    log: quiet,
+    revoked: (reason) => revoked.push(reason),
+    ...(silenceMs !== undefined && { silenceMs }),
+  });
+  onTestFinished(() => {
+    stream.close();
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { attemptsMs, events, revoked, sockets };
+}
+
+test('events come however the bytes are cut', async () => {
+  const grant = { type: 'revoke', integration: 'default/ünïcode' } as const;
+  const { events } = await follow((socket) => {
+    const text = HEAD + line(SNAPSHOT);
+    const body = Buffer.from(`${JSON.stringify(grant)}\n`);
+    const bytes = Buffer.concat([Buffer.from(`${text}${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n')]);
+    const next = (at: number) => {
+      if (at < bytes.length) socket.write(bytes.subarray(at, at + 1), () => setImmediate(next, at + 1));
+    };
+    next(0);
+  });
+  await until(() => events.length === 2);
+  expect(events).toEqual([SNAPSHOT, grant]);
+});
+
+test('three heartbeats missed, and the stream is opened anew', async () => {
+  const { attemptsMs, events } = await follow((socket) => {
+    socket.write(HEAD + line(SNAPSHOT));
+  }, 150);
+  await until(() => attemptsMs.length === 3);
+  expect(events.slice(0, 2)).toEqual([SNAPSHOT, SNAPSHOT]);
+  expect(attemptsMs[1]! - attemptsMs[0]!).toBeGreaterThan(150);
+});
+
+test('heartbeats keep a stream open', async () => {
+  const { attemptsMs } = await follow((socket) => {
+    socket.write(HEAD + line(SNAPSHOT));
+    const timer = setInterval(() => socket.write(line({ type: 'heartbeat' })), 30);
+    socket.on('close', () => clearInterval(timer));
+  }, 150);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect(attemptsMs.length).toBe(1);
+});
+
+test('attempts are further and further apart, and close again after one that went well', async () => {
+  const { attemptsMs } = await follow((socket, attempt) => {
+    if (attempt === 5) socket.write(HEAD + line(SNAPSHOT));
+    socket.end();
+  });
+  await until(() => attemptsMs.length === 6);
+  const pauses = attemptsMs.slice(1).map((ms, i) => ms - attemptsMs[i]!);
+  expect(pauses[0]).toBeLessThan(150);
+  expect(pauses[3]).toBeGreaterThan(390);
+  expect(pauses[4]).toBeLessThan(150);
+});
+
+test.each([
+  ['an answer that is no HTTP', 'hello\r\n\r\n'],
+  ['a line that is no JSON', `${HEAD}5\r\n{{{}\n\r\n`],
+  ['an error without a code', 'HTTP/1.1 500 Broken\r\ncontent-length: 2\r\n\r\nno'],
+  ['an error of the store', 'HTTP/1.1 503 Busy\r\ncontent-length: 35\r\n\r\n{"code":"Overloaded","message":"x"}'],
+])('%s is survived', async (_, bytes) => {
+  const { attemptsMs, revoked } = await follow((socket) => socket.write(bytes));
+  await until(() => attemptsMs.length === 2);
+  expect(revoked).toEqual([]);
+});
+
+test('a session that the store has forgotten is over', async () => {
+  const body = '{"code":"IdentityRevoked","message":"it ended"}';
+  const { attemptsMs, revoked } = await follow((socket) =>
+    socket.write(`HTTP/1.1 401 Unauthorized\r\ncontent-length: ${body.length}\r\n\r\n${body}`),
+  );
+  await until(() => revoked.length > 0);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect([attemptsMs.length, revoked]).toEqual([1, ['IdentityRevoked: it ended']]);
+});
+
+test('after the end of the session nothing is opened any more', async () => {
+  const { attemptsMs, events } = await follow((socket) => {
+    socket.end(HEAD + line(SNAPSHOT) + line({ type: 'end', reason: 'because' }));
+  });
+  await until(() => events.length === 2);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect(attemptsMs.length).toBe(1);
+});

@@ -1,0 +1,13 @@
+/** The name that the store's certificate carries, whatever address it listens on. */
+export const STORE_NAME = 'store.sidekey.internal';
+
+export interface StoreAddress {
+  host: string;
+  port: number;
+}
+
+/** Where to connect for an https:// URL. */
+export function storeAddress(storeUrl: string): StoreAddress {
+  const url = new URL(storeUrl);
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) || 443 };
+}
