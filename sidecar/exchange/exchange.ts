@@ -1,0 +1,553 @@
+import { authorityText, hostHeader } from '../decide/authority.ts';
+import { decide } from '../decide/decide.ts';
+import { type Located, locate } from '../decide/locate.ts';
+import { REFUSALS, type Refusal, type RefusalCode, refuse } from '../errors.ts';
+import type { Entry } from '../grants/entry.ts';
+import type { HeldLease } from '../grants/lease.ts';
+import { BodyDecoder } from '../http1/body.ts';
+import { MalformedMessage } from '../http1/malformed.ts';
+import { NO_BODY, type RequestHead, type ResponseHead } from '../http1/message.ts';
+import { requestHead, responseHead } from '../http1/writer.ts';
+import { Scrubber } from '../scrub/scrubber.ts';
+import type { UpstreamConnection } from '../upstream/upstreams.ts';
+import type { AgentSide } from './agentSide.ts';
+import type { Answer } from './answer.ts';
+import { Attempt, type AttemptOwner } from './attempt.ts';
+import { logFault } from './fault.ts';
+import type { Cuttable } from './inFlight.ts';
+import { Outbox } from './outbox.ts';
+import { refusalAnswer } from './refusalAnswer.ts';
+import { Replay } from './replay.ts';
+import { RequestBody } from './requestBody.ts';
+import { Splice } from './splice.ts';
+import { StreamLease } from './streamLease.ts';
+import { targetOf } from './target.ts';
+import { identityOnly, switchable, withoutExtensions } from './upgrade.ts';
+
+/** How much of a refused request's body is read so that the connection can be kept. */
+const DISCARD_LIMIT_BYTES = 64 * 1024;
+/** For a newer version of a credential that an upstream refused; then the agent gets the 401. */
+const REFRESH_LIMIT_MS = 10_000;
+
+type State =
+  | 'deciding'
+  | 'leasing'
+  | 'connecting'
+  | 'sent'
+  | 'refreshing'
+  | 'answering'
+  | 'switched'
+  | 'discarding'
+  | 'over';
+
+/**
+ * One request of an agent and its answer: decided, given its credential, sent on, and answered.
+ *
+ * Repeated at most once after each of two failures: a pooled connection that turns out to be closed (idempotent methods only,
+ * RFC 9110 section 9.2.2), and a 401 to a credential of which there is a newer version (any method, as by RFC 9110 section
+ * 15.5.2 the request was not applied); in both cases only while all that the agent sent is still at hand (Replay).
+ */
+export class Exchange implements AttemptOwner, Cuttable {
+  readonly #agent: AgentSide;
+  readonly #request: RequestHead;
+  readonly #startedMs: number;
+  #state: State = 'deciding';
+  #located: Located | undefined;
+  #entry: Entry | undefined;
+  #lease: HeldLease | undefined;
+  #cancel: (() => void) | undefined;
+  #attempt: Attempt | undefined;
+  #replay: Replay | undefined;
+  #retried = false;
+  #refreshed = false;
+  #splice: Splice | undefined;
+  #stream: StreamLease | undefined;
+  #discard: BodyDecoder | undefined;
+  /** Status that the agent got; 0 before. */
+  #status = 0;
+  #refusedCode: RefusalCode | undefined;
+  #resetToCut = false;
+  #progress = -1;
+  #progressMs: number;
+
+  constructor(agent: AgentSide, request: RequestHead) {
+    this.#agent = agent;
+    this.#request = request;
+    this.#startedMs = agent.context.deps.clock.monotonicMs();
+    this.#progressMs = agent.context.nowMs;
+  }
+
+  get integration(): string {
+    return this.#entry?.integration ?? '';
+  }
+
+  get mayKeepAlive(): boolean {
+    const { keepAlive, minorVersion } = this.#request;
+    return keepAlive && minorVersion === 1 && !this.#agent.atEnd && !this.#agent.context.draining;
+  }
+
+  /** Whether `body` takes bytes now. */
+  get readsBody(): boolean {
+    if (this.#state === 'discarding') return true;
+    return (this.#state === 'sent' || this.#state === 'answering') && !this.#attempt!.body.done;
+  }
+
+  /** Whether all of the request has been read from the agent. */
+  get requestDone(): boolean {
+    return this.#request.framing.kind === 'none' || this.#attempt?.body.done === true;
+  }
+
+  start(): void {
+    try {
+      const refusal = this.#decide();
+      if (refusal !== undefined) this.#refuse(refusal);
+    } catch (error) {
+      this.fault(error);
+    }
+  }
+
+  #decide(): Refusal | undefined {
+    const { deps, draining } = this.#agent.context;
+    const { grants } = deps;
+    if (draining) return refuse('Draining', 'the sidecar takes no new requests', 1);
+    if (grants.ended !== undefined) return refuse('Revoked', 'the session is over');
+    if (!grants.ready) return refuse('StoreUnavailable', 'the grants of this session are not known yet', 1);
+    const { table } = grants;
+    const located = locate(this.#agent.door, this.#request, table);
+    if ('kind' in located) return located;
+    this.#located = located;
+    const { authority, path, query, via } = located;
+    const { method, text } = this.#request;
+    const decision = decide(
+      table,
+      { method, authority, path, query, via, text },
+      deps.egress,
+      deps.clock.monotonicMs(),
+    );
+    if (decision.kind === 'refuse') return decision;
+    if (decision.kind === 'pass') this.#connect(false);
+    else this.#obtainLease(decision.entry);
+    return undefined;
+  }
+
+  #obtainLease(entry: Entry): void {
+    this.#entry = entry;
+    this.#agent.context.inFlight.add(this);
+    identityOnly(this.#request.fields);
+    const { leases } = this.#agent.context.deps.grants;
+    const held = leases.held(entry.credential);
+    if (held !== undefined) {
+      this.#use(held);
+      this.#connect(false);
+      return;
+    }
+    this.#await('leasing', (settled) =>
+      leases.obtain(entry.credential, (result) => {
+        if (!settled()) return;
+        if ('kind' in result) this.#refuse(result);
+        else {
+          this.#use(result);
+          this.#connect(false);
+        }
+      }),
+    );
+  }
+
+  /** Works with the lease's bytes until the end, or until another one takes its place. */
+  #use(lease: HeldLease): void {
+    lease.retain();
+    this.#lease?.release();
+    this.#lease = lease;
+  }
+
+  #connect(fresh: boolean): void {
+    const target = targetOf(this.#located!.authority, this.#entry, this.#lease);
+    this.#await('connecting', (settled) =>
+      this.#agent.context.deps.upstreams.acquire(target, fresh, (result) => {
+        if (!settled()) return;
+        try {
+          if ('kind' in result) this.#refuse(result);
+          else this.#send(result);
+        } catch (error) {
+          this.fault(error);
+        }
+      }),
+    );
+  }
+
+  /** Starts something that calls back now or later, and not any more once this exchange is in another state. */
+  #await(state: State, begin: (settled: () => boolean) => () => void): void {
+    this.#state = state;
+    let waiting = true;
+    const cancel = begin(() => {
+      if (!waiting) return false;
+      waiting = false;
+      this.#cancel = undefined;
+      return this.#state === state;
+    });
+    if (waiting) this.#cancel = cancel;
+  }
+
+  #send(connection: UpstreamConnection): void {
+    const parts = this.#compose(connection);
+    if (parts === undefined) return;
+    const { attempt, head } = parts;
+    this.#attempt = attempt;
+    this.#state = 'sent';
+    try {
+      this.#replay ??= new Replay();
+      for (const chunk of this.#replay.chunks) attempt.take(chunk, 0);
+      this.#takeHeld(attempt);
+    } catch (error) {
+      head.fill(0);
+      this.#badBody(error);
+      return;
+    }
+    attempt.send(head);
+    if (!attempt.body.done && !attempt.blocked) this.#agent.readOn();
+  }
+
+  /** The request as it goes upstream, with its material; undefined if that was refused. */
+  #compose(connection: UpstreamConnection): { attempt: Attempt; head: Buffer } | undefined {
+    const request = this.#request;
+    const entry = this.#entry;
+    const lease = this.#lease;
+    const { authority, path, query } = this.#located!;
+    const { fields, framing, method } = request;
+    const upgrade = switchable(request, entry !== undefined);
+    const host = hostHeader(authority);
+    const up = new Outbox(connection.socket);
+    if (entry === undefined || lease === undefined) {
+      const body = new RequestBody(framing, undefined, up);
+      const target = path + query;
+      const { expectContinue } = request;
+      const head = requestHead({ method, target, host, fields, framing: body.framing, upgrade, expectContinue });
+      return { attempt: this.#attemptOn(connection, body, up, undefined), head };
+    }
+    const placed = entry.plan.place(lease, { path, query, fields, contentType: fields.get('content-type') });
+    if ('kind' in placed) {
+      connection.release();
+      this.#refuse(placed);
+      return undefined;
+    }
+    const body = new RequestBody(framing, placed.body, up);
+    const head = requestHead({
+      method,
+      target: placed.target ?? path + query,
+      host,
+      fields,
+      omit: upgrade === undefined ? placed.omit : withoutExtensions(placed.omit),
+      lines: placed.lines,
+      framing: body.framing,
+      upgrade,
+      expectContinue: request.expectContinue,
+    });
+    placed.target?.fill(0);
+    if (placed.linesOwned) placed.lines?.fill(0);
+    return { attempt: this.#attemptOn(connection, body, up, new Scrubber(entry.plan.needles(lease))), head };
+  }
+
+  #attemptOn(connection: UpstreamConnection, body: RequestBody, up: Outbox, scrubber: Scrubber | undefined): Attempt {
+    return new Attempt({ owner: this, agent: this.#agent, request: this.#request, connection, body, up, scrubber });
+  }
+
+  #takeHeld(attempt: Attempt): void {
+    if (attempt.body.done) return;
+    const held = this.#agent.takeHeld();
+    if (held === undefined) return;
+    const end = attempt.take(held, 0);
+    this.#keep(attempt, end === held.length ? held : held.subarray(0, end));
+    if (end < held.length) this.#agent.putBack(held.subarray(end));
+  }
+
+  #keep(attempt: Attempt, chunk: Buffer): void {
+    // Bytes with material are overwritten as they are sent.
+    if (attempt.body.secret || this.#replay?.add(chunk) !== true) this.#replay = undefined;
+  }
+
+  /** Body bytes of the agent. Returns where the body ends in `chunk`; `readsBody` says whether they are wanted. */
+  body(chunk: Buffer): number {
+    try {
+      if (this.#discard !== undefined) return this.#discarded(this.#discard, chunk);
+      const attempt = this.#attempt!;
+      const end = attempt.take(chunk, 0);
+      if (this.#state === 'sent') this.#keep(attempt, end === chunk.length ? chunk : chunk.subarray(0, end));
+      attempt.forward();
+      return end;
+    } catch (error) {
+      this.#badBody(error);
+      return chunk.length;
+    }
+  }
+
+  #discarded(decoder: BodyDecoder, chunk: Buffer): number {
+    const end = decoder.decode(chunk, 0, nothing);
+    if (decoder.done) this.#over(true);
+    return end;
+  }
+
+  #badBody(error: unknown): void {
+    if (error instanceof MalformedMessage) this.#fail(refuse('MalformedRequest', error.message));
+    else this.fault(error);
+  }
+
+  agentDrained(): void {
+    this.#attempt?.agentDrained();
+  }
+
+  /** The agent's FIN. False: it ends the exchange, as the request is not complete. */
+  agentEnded(): boolean {
+    return this.requestDone;
+  }
+
+  /** The agent closed its connection: nobody waits for the answer. */
+  agentGone(): void {
+    if (this.#splice === undefined && this.#state !== 'over') this.#over(false);
+  }
+
+  answered(head: ResponseHead): boolean {
+    if (head.status !== 401 || this.#lease === undefined || this.#refreshed) return false;
+    this.#refreshed = true;
+    const { leases } = this.#agent.context.deps.grants;
+    const { credential, version } = this.#lease;
+    if (this.#replay === undefined) {
+      // For the next request; this one cannot be sent again.
+      leases.refresh(credential, version, nothing);
+      return false;
+    }
+    let now: HeldLease | Refusal | undefined;
+    let later = false;
+    this.#await('refreshing', (settled) =>
+      leases.refresh(credential, version, (result) => {
+        if (!settled()) return;
+        if (!later) now = result;
+        else if (!this.#repeatWith(result)) this.#passOn();
+      }),
+    );
+    later = true;
+    if (now === undefined) return true;
+    if (this.#repeatWith(now)) return true;
+    this.#state = 'sent';
+    return false;
+  }
+
+  /** Sends the request once more with a newer version of the credential, if that is what came. */
+  #repeatWith(result: HeldLease | Refusal): boolean {
+    if ('kind' in result || result.version === this.#lease!.version) return false;
+    this.#attempt!.cancel();
+    this.#attempt = undefined;
+    this.#use(result);
+    this.#connect(false);
+    return true;
+  }
+
+  /** The agent gets the 401 that was kept. */
+  #passOn(): void {
+    this.#state = 'sent';
+    this.#attempt!.resume();
+    if (this.readsBody) this.#agent.readOn();
+  }
+
+  begun(answer: Answer): void {
+    this.#state = 'answering';
+    this.#replay = undefined;
+    this.#status = answer.head.status;
+    this.#resetToCut = answer.framing.kind === 'close';
+    if (this.#lease !== undefined && answer.head.fields.get('content-type')?.startsWith('text/event-stream') === true) {
+      this.#stream = new StreamLease(this.#lease, this.#agent.context.deps.grants.leases);
+    }
+  }
+
+  finished(): void {
+    const attempt = this.#attempt!;
+    const reusable = attempt.keepsAgent && attempt.body.done;
+    attempt.release();
+    this.#over(reusable);
+  }
+
+  switched(head: ResponseHead, rest: Buffer): void {
+    const attempt = this.#attempt!;
+    const upgrade = switchable(this.#request, this.#entry !== undefined);
+    if (upgrade === undefined || head.upgrade !== upgrade) {
+      this.upstreamFailed('UpstreamMalformed', 'it changes to a protocol that was not asked for');
+      return;
+    }
+    this.#state = 'switched';
+    this.#status = 101;
+    this.#replay = undefined;
+    if (this.#lease !== undefined) this.#stream = new StreamLease(this.#lease, this.#agent.context.deps.grants.leases);
+    const { socket } = this.#agent;
+    const { reason, fields } = head;
+    socket.write(responseHead({ status: 101, reason, fields, framing: NO_BODY, close: false, upgrade }));
+    this.#splice = new Splice({
+      client: socket,
+      upstream: attempt.connection,
+      scrubber: attempt.scrubber,
+      closed: ({ up, down }) => {
+        attempt.bytesUp += up;
+        attempt.bytesDown += down;
+        this.#settle(undefined);
+      },
+    });
+    this.#agent.switchTo(this.#splice);
+    if (rest.length > 0) this.#splice.data(rest);
+  }
+
+  upstreamFailed(code: 'UpstreamReset' | 'UpstreamMalformed', detail: string): void {
+    const attempt = this.#attempt!;
+    attempt.cancel();
+    const stale = code === 'UpstreamReset' && attempt.connection.reused && !attempt.heard;
+    if (stale && !this.#retried && this.#replay !== undefined && IDEMPOTENT.has(this.#request.method)) {
+      this.#retried = true;
+      this.#attempt = undefined;
+      this.#connect(true);
+      return;
+    }
+    const upstream = authorityText(this.#located!.authority);
+    this.#fail(refuse(code, `The answer of ${upstream} could not be read: ${detail}`));
+  }
+
+  /** Revoked: whatever runs ends now. */
+  cut(): void {
+    if (this.#state === 'over') return;
+    this.#fail(refuse('Revoked', `Integration ${this.integration} was revoked while the request was under way.`), true);
+  }
+
+  fault(error: unknown): void {
+    logFault(this.#agent.context.deps.log, error);
+    if (this.#state === 'over') this.#agent.abort(true);
+    else this.#fail(refuse('InternalError', 'The sidecar failed on this request.'), true);
+  }
+
+  sweep(nowMs: number): void {
+    const attempt = this.#attempt;
+    const progress = (attempt === undefined ? 0 : attempt.bytesUp + attempt.bytesDown) + (this.#splice?.bytes ?? 0);
+    if (progress !== this.#progress) {
+      this.#progress = progress;
+      this.#progressMs = nowMs;
+    }
+    if (this.#stream?.over(nowMs) === true) {
+      this.#fail(refuse('StoreUnavailable', 'The lease of the credential ended.'), true);
+      return;
+    }
+    const silentMs = nowMs - this.#progressMs;
+    const limits = this.#agent.context.deps.limits;
+    if (this.#state === 'refreshing') {
+      if (silentMs > REFRESH_LIMIT_MS) this.#giveUpRefresh();
+    } else if (this.#state === 'answering' || this.#state === 'switched') {
+      if (silentMs > limits.silenceTimeoutMs) this.#fail(refuse('UpstreamTimeout', 'The answer stopped coming.'), true);
+    } else if (this.#state === 'discarding') {
+      if (silentMs > limits.bodyTimeoutMs) this.#over(false);
+    } else if (this.#state === 'sent') this.#sweepSent(attempt!, silentMs);
+  }
+
+  #giveUpRefresh(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    this.#passOn();
+  }
+
+  #sweepSent(attempt: Attempt, silentMs: number): void {
+    const { limits } = this.#agent.context.deps;
+    const uploading = !attempt.body.done && !this.#request.expectContinue;
+    if (silentMs <= (uploading ? limits.bodyTimeoutMs : limits.answerTimeoutMs)) return;
+    const seconds = Math.round(silentMs / 1_000);
+    if (uploading && !attempt.blocked) {
+      this.#fail(refuse('RequestTimeout', `Nothing of the request's body has come for ${seconds} s.`));
+    } else {
+      const upstream = authorityText(this.#located!.authority);
+      this.#fail(
+        refuse('UpstreamTimeout', `${upstream} did not ${uploading ? 'read on' : 'answer'} for ${seconds} s.`),
+      );
+    }
+  }
+
+  /** Ends the exchange early: with a refusal if the agent has heard nothing yet, else by cutting the answer short. */
+  #fail(refusal: Refusal, hard = false): void {
+    this.#attempt?.cancel();
+    if (this.#splice !== undefined) {
+      this.#refusedCode = refusal.code;
+      this.#splice.cut();
+    } else if (this.#status === 0) this.#refuse(refusal);
+    else {
+      this.#settle(refusal.code);
+      this.#agent.abort(hard || this.#resetToCut);
+    }
+  }
+
+  /** Answers the agent itself. */
+  #refuse(refusal: Refusal): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    const discard = this.#attempt === undefined && refusal.code !== 'InternalError' ? this.#discardable() : undefined;
+    const reusable =
+      this.mayKeepAlive && (discard !== undefined || this.requestDone) && refusal.code !== 'InternalError';
+    this.#status = REFUSALS[refusal.code].status;
+    this.#refusedCode = refusal.code;
+    this.#agent.socket.write(refusalAnswer(refusal, { headOnly: this.#request.method === 'HEAD', close: !reusable }));
+    if (!reusable || discard === undefined || discard.done) this.#over(reusable);
+    else {
+      this.#discard = discard;
+      this.#state = 'discarding';
+      this.#progressMs = this.#agent.context.nowMs;
+      this.#agent.readOn();
+    }
+  }
+
+  /** What reads the rest of a body that nobody wants, if that is little; most of it came with the head. */
+  #discardable(): BodyDecoder | undefined {
+    const { framing, expectContinue } = this.#request;
+    if (framing.kind === 'none') return undefined;
+    const decoder = new BodyDecoder(framing);
+    const held = this.#agent.takeHeld();
+    if (held !== undefined) {
+      try {
+        const end = decoder.decode(held, 0, nothing);
+        if (end < held.length) this.#agent.putBack(held.subarray(end));
+      } catch {
+        return undefined;
+      }
+    }
+    const little = framing.kind === 'length' && framing.bytes <= DISCARD_LIMIT_BYTES && !expectContinue;
+    return decoder.done || little ? decoder : undefined;
+  }
+
+  #over(reusable: boolean): void {
+    this.#settle(this.#refusedCode);
+    this.#agent.exchangeOver(reusable);
+  }
+
+  /** Gives up all that the exchange holds, and records it. */
+  #settle(refusal: RefusalCode | undefined): void {
+    if (this.#state === 'over') return;
+    this.#state = 'over';
+    this.#cancel?.();
+    this.#cancel = undefined;
+    const attempt = this.#attempt;
+    // Harmless if it was released: then this is not its borrower any more.
+    if (attempt !== undefined && !attempt.released) attempt.cancel();
+    const { deps, inFlight } = this.#agent.context;
+    if (this.#entry !== undefined) inFlight.delete(this);
+    deps.metrics.scrubbed += attempt?.scrubber?.count ?? 0;
+    const { authority, path } = this.#located ?? {};
+    deps.usage.record({
+      authority: authority === undefined ? '' : authorityText(authority),
+      method: this.#request.method,
+      path: path ?? '',
+      status: this.#status,
+      refusal: refusal ?? this.#refusedCode,
+      entry: this.#entry,
+      lease: this.#lease,
+      bytesUp: attempt?.bytesUp ?? 0,
+      bytesDown: attempt?.bytesDown ?? 0,
+      durationMs: deps.clock.monotonicMs() - this.#startedMs,
+    });
+    this.#lease?.release();
+    this.#replay = undefined;
+  }
+}
+
+/** RFC 9110 section 9.2.2. */
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
+
+function nothing(): void {}

@@ -1,0 +1,29 @@
+/** Something under way that used an Integration's credential. */
+export interface Cuttable {
+  /** `namespace/name` of the Integration. */
+  readonly integration: string;
+  /** Ends it at once; what the agent got of it must look cut short. */
+  cut(): void;
+}
+
+/** Everything credentialed that is under way, so that a revocation can end it at once (data path rule 15). */
+export class InFlight {
+  readonly #members = new Set<Cuttable>();
+
+  get size(): number {
+    return this.#members.size;
+  }
+
+  add(member: Cuttable): void {
+    this.#members.add(member);
+  }
+
+  delete(member: Cuttable): void {
+    this.#members.delete(member);
+  }
+
+  /** Ends what runs under the Integration. */
+  cut(integration: string): void {
+    for (const member of [...this.#members]) if (member.integration === integration) member.cut();
+  }
+}

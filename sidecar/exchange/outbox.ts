@@ -1,0 +1,88 @@
+import type { Socket } from 'node:net';
+
+/** Pieces up to this size together are joined into one write; larger ones are corked, which costs a copy less. */
+const JOIN_LIMIT_BYTES = 16 * 1024;
+/** Upstream chunks below this size are copies already (upstream/inlet.ts), so giving them back is not worth a callback. */
+export const WORTH_RECYCLING_BYTES = 4 * 1024;
+
+/** Gathers the pieces that one input gives rise to and writes them with one call to the socket. */
+export class Outbox {
+  readonly #socket: Socket;
+  #pieces: Buffer[] = [];
+  #bytes = 0;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  /** What was added and not written yet. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** `piece` must stay as it is until it is written. */
+  add(piece: Buffer): void {
+    this.#pieces.push(piece);
+    this.#bytes += piece.length;
+  }
+
+  /**
+   * Writes what was added. False: the socket wants no more until it drains.
+   *
+   * `written` is called once nothing reads the pieces any more (at once if there are none, or if they were copied).
+   */
+  flush(written?: () => void): boolean {
+    const pieces = this.#pieces;
+    const bytes = this.#bytes;
+    const last = pieces.length - 1;
+    if (last === 0) {
+      const [piece] = pieces;
+      this.#reset();
+      return this.#socket.write(piece!, written);
+    }
+    if (last === -1) {
+      written?.();
+    } else if (bytes <= JOIN_LIMIT_BYTES) {
+      const joined = Buffer.concat(pieces, bytes);
+      this.#reset();
+      written?.();
+      return this.#socket.write(joined);
+    } else {
+      this.#reset();
+      this.#socket.cork();
+      for (let i = 0; i < last; i++) this.#socket.write(pieces[i]!);
+      this.#socket.write(pieces[last]!, written);
+      this.#socket.uncork();
+    }
+    return !this.#socket.writableNeedDrain;
+  }
+
+  /**
+   * Writes `head` and what was added as one buffer that is overwritten once it is written, since it holds material; so is `head`
+   * and, if `secretPieces`, every piece. False: the socket wants no more until it drains.
+   */
+  flushSecret(head: Buffer | undefined, secretPieces: boolean): boolean {
+    const headBytes = head?.length ?? 0;
+    if (headBytes + this.#bytes === 0) return !this.#socket.writableNeedDrain;
+    let joined = head;
+    if (joined === undefined || this.#bytes > 0) {
+      // Memory of its own: a slice of Node's pool would leave copies of neighbours' material where others allocate.
+      joined = Buffer.allocUnsafeSlow(headBytes + this.#bytes);
+      head?.copy(joined);
+      head?.fill(0);
+      let at = headBytes;
+      for (const piece of this.#pieces) {
+        at += piece.copy(joined, at);
+        if (secretPieces) piece.fill(0);
+      }
+      this.#reset();
+    }
+    const secret = joined;
+    return this.#socket.write(secret, () => secret.fill(0));
+  }
+
+  #reset(): void {
+    this.#pieces = [];
+    this.#bytes = 0;
+  }
+}

@@ -1,0 +1,110 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { CodedError, errorCode } from '../../lib/errors.ts';
+import { portInUse } from '../../lib/portOwner.ts';
+import type { Door } from '../decide/door.ts';
+import type { SidecarDeps } from '../deps.ts';
+import { refuse } from '../errors.ts';
+import { InFlight } from '../exchange/inFlight.ts';
+import { refusalAnswer } from '../exchange/refusalAnswer.ts';
+import { ClientConnection } from './clientConnection.ts';
+import type { ListenContext, Member } from './context.ts';
+
+/** Connections that the kernel keeps for us while we are busy; more than Linux allows by default (net.core.somaxconn). */
+const BACKLOG = 4_096;
+const SWEEP_MS = 1_000;
+
+/** Where agents connect: a forward proxy and base URLs on one port. */
+export class ProxyListener implements ListenContext {
+  readonly deps: SidecarDeps;
+  readonly inFlight = new InFlight();
+  readonly #server: Server;
+  readonly #members = new Set<Member>();
+  readonly #door: Door;
+  readonly #unlisten: () => void;
+  #sweeper: NodeJS.Timeout | undefined;
+  #emptied: (() => void) | undefined;
+  #draining = false;
+  nowMs: number;
+  handshakes = 0;
+
+  constructor(deps: SidecarDeps) {
+    this.deps = deps;
+    this.nowMs = deps.clock.monotonicMs();
+    this.#door = { kind: 'proxy', ownPorts: deps.ownPorts };
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
+    this.#unlisten = deps.grants.onRevoked((integration) => this.inFlight.cut(integration));
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** Listens; port 0 is any free one. Gives the port, which `ownPorts` has from then on. @throws PortInUse */
+  async listen(port: number, host: string): Promise<number> {
+    this.#server.listen({ port, host, backlog: BACKLOG });
+    try {
+      await once(this.#server, 'listening');
+    } catch (error) {
+      if (errorCode(error) === 'EADDRINUSE') throw new CodedError('PortInUse', portInUse(port));
+      throw error;
+    }
+    this.#server.on('error', (error) => this.deps.log.error({ code: errorCode(error) }, 'the proxy listener failed'));
+    const { limits } = this.deps;
+    const shortest = Math.min(
+      limits.headTimeoutMs,
+      limits.idleTimeoutMs,
+      limits.bodyTimeoutMs,
+      limits.silenceTimeoutMs,
+    );
+    // Timeouts may be late by a sweep.
+    this.#sweeper = setInterval(() => this.#sweep(), Math.min(SWEEP_MS, Math.max(10, shortest / 4))).unref();
+    const bound = (this.#server.address() as AddressInfo).port;
+    this.deps.ownPorts.add(bound);
+    return bound;
+  }
+
+  /** Takes nothing new, lets what runs finish for `graceMs`, then ends it. */
+  async drain(graceMs: number): Promise<void> {
+    this.#draining = true;
+    this.#server.close();
+    for (const member of [...this.#members]) member.drain();
+    const emptied = new Promise<void>((resolve) => {
+      this.#emptied = resolve;
+      if (this.#members.size === 0) resolve();
+    });
+    const timer = setTimeout(() => {
+      for (const member of [...this.#members]) member.destroy();
+    }, graceMs);
+    await emptied;
+    clearTimeout(timer);
+    clearInterval(this.#sweeper);
+    this.#unlisten();
+  }
+
+  add(member: Member): void {
+    this.#members.add(member);
+    this.deps.metrics.clientConnections = this.#members.size;
+  }
+
+  remove(member: Member): void {
+    if (!this.#members.delete(member)) return;
+    this.deps.metrics.clientConnections = this.#members.size;
+    if (this.#members.size === 0) this.#emptied?.();
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#members.size < this.deps.limits.clientConnectionLimit) {
+      new ClientConnection(this, socket, this.#door);
+      return;
+    }
+    const refusal = refuse('Overloaded', `${this.#members.size} connections are open already.`, 1);
+    socket.on('error', () => {}).end(refusalAnswer(refusal, { headOnly: false, close: true }), () => socket.destroy());
+  }
+
+  #sweep(): void {
+    const nowMs = this.deps.clock.monotonicMs();
+    this.nowMs = nowMs;
+    for (const member of this.#members) member.sweep(nowMs);
+  }
+}
