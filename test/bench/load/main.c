@@ -157,7 +157,7 @@ static void print_result(void) {
   samples_sort();
   for (char *p = first_failure; *p; p++)
     if (*p == '"' || *p == '\\' || (unsigned char)*p < 0x20) *p = '\'';
-  printf("{\"requests\":%ld,\"failed\":%ld,\"unanswered\":%ld,\"bytes\":%lld,\"seconds\":%.6f,\"cpuMs\":%.0f,"
+  printf("{\"requests\":%ld,\"failed\":%ld,\"unanswered\":%ld,\"bytes\":%lld,\"seconds\":%.6f,\"cpuMs\":%.3f,"
          "\"p50Us\":%.1f,\"p99Us\":%.1f,\"maxUs\":%.1f,\"lastNs\":\"%llu\",\"failure\":\"%s\"}\n",
          answered, failed, options.retry ? 0 : unanswered, (long long)bytes, (double)(last_ns - measured_ns) / 1e9, cpu,
          samples_us(0.5), samples_us(0.99), samples_us(1), (unsigned long long)last_ns, answered ? (failed ? first_failure : "") : first_failure);
