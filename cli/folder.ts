@@ -1,0 +1,80 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { type RunFile, STATE_DIR, type StateFiles, stateFiles } from '../lib/stateDir.ts';
+import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
+import { EXIT } from './exitCodes.ts';
+
+/** A folder of objects and the state directory in it. */
+export interface Folder {
+  readonly path: string;
+  readonly files: StateFiles;
+}
+
+export function folderAt(path: string): Folder {
+  const absolute = resolve(path);
+  return { path: absolute, files: stateFiles(join(absolute, STATE_DIR)) };
+}
+
+/** The folder that `--dir` or SIDEKEY_DIR names, or the nearest one upwards of here that has a state directory. @throws NoFolder */
+export function findFolder(context: Context): Folder {
+  if (context.dir !== undefined) return existingFolder(resolve(context.cwd, context.dir));
+  const found = nearest(context.cwd);
+  if (found !== undefined) return folderAt(found);
+  throw new CliError('NoFolder', `neither ${context.cwd} nor a folder above it has a ${STATE_DIR} directory`, {
+    exit: EXIT.notRunning,
+    next: 'start Sidekey on a folder with `sidekey up DIR`, then name it with --dir DIR or SIDEKEY_DIR=DIR, or stand in it',
+  });
+}
+
+/** As `findFolder`, but where nothing is found it is the current directory: for commands that need only the YAML. */
+export function objectsFolder(context: Context): Folder {
+  if (context.dir !== undefined) return existingFolder(resolve(context.cwd, context.dir));
+  return folderAt(nearest(context.cwd) ?? context.cwd);
+}
+
+/** @throws NotAFolder */
+export function existingFolder(path: string): Folder {
+  if (!existsSync(path) || !statSync(path).isDirectory())
+    throw new CliError('NotAFolder', `${path} is no folder`, {
+      exit: EXIT.usage,
+      next: 'name a folder of Credential and Integration YAML, or make one with `sidekey init DIR`',
+    });
+  return folderAt(path);
+}
+
+function nearest(from: string): string | undefined {
+  for (let at = from; ; at = dirname(at)) {
+    if (existsSync(join(at, STATE_DIR))) return at;
+    if (at === dirname(at)) return undefined;
+  }
+}
+
+/** What `sidekey up` left, if it runs now. */
+export function readRunFile(files: StateFiles): RunFile | undefined {
+  let run: RunFile;
+  try {
+    run = JSON.parse(readFileSync(files.run, 'utf8'));
+  } catch {
+    return undefined;
+  }
+  return isAlive(run.pid) ? run : undefined;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // EPERM: it is somebody else's, and alive.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Said wherever a running store is needed and there is none. */
+export function notRunning(folder: Folder): CliError {
+  return new CliError('NotRunning', `nothing runs on ${folder.path}`, {
+    exit: EXIT.notRunning,
+    next: `start it in another terminal: sidekey up ${folder.path}`,
+  });
+}

@@ -1,0 +1,80 @@
+import { Option } from 'commander';
+import { DEFAULT_NAMESPACE, LabelName, WordName } from '../api/metadata.ts';
+import { usageError } from './errors.ts';
+import type { Subject } from './subject.ts';
+
+/** Options that several commands have. */
+export const dirOption = () =>
+  new Option('--dir <DIR>', 'folder of objects (default: SIDEKEY_DIR, else the nearest one upwards with a .sidekey)');
+export const outputOption = (...more: string[]) =>
+  new Option('-o, --output <FORMAT>', `how results are printed: ${['json', ...more].join(', ')}`).choices([
+    'json',
+    ...more,
+  ]);
+export const namespaceOption = () =>
+  new Option('-n, --namespace <NS>', `namespace of the objects (default: ${DEFAULT_NAMESPACE})`);
+
+export const subjectOptions = () => [
+  new Option('--role <ROLE>', 'role of the agent, which Integrations can ask for'),
+  new Option('--tag <TAG>', 'tag of the agent; may be repeated').argParser(collect),
+  new Option('-n, --namespace <NS>', 'namespace that the agent is in').default(DEFAULT_NAMESPACE),
+  new Option('--service-account <SA>', 'service account of the agent').default('default'),
+  new Option('--egress <MODE>', 'what happens to hosts without an Integration')
+    .choices(['open', 'closed'])
+    .default('open'),
+];
+
+export function collect(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value];
+}
+
+export interface SubjectFlags {
+  role?: string;
+  tag?: string[];
+  namespace: string;
+  serviceAccount: string;
+  egress: 'open' | 'closed';
+}
+
+/** @throws Usage */
+export function subjectOf(flags: SubjectFlags): Subject {
+  // `--tag a,b` is what many expect.
+  const tags = [...new Set((flags.tag ?? []).flatMap((tag) => tag.split(',')).filter((tag) => tag !== ''))];
+  for (const [option, word] of [
+    ...tags.map((tag) => ['--tag', tag]),
+    ...(flags.role === undefined ? [] : [['--role', flags.role]]),
+  ])
+    if (!WordName.safeParse(word).success)
+      throw usageError(
+        `${option} ${word} is not valid`,
+        'it has letters, digits, dashes, dots and underscores, at most 63',
+      );
+  if (!LabelName.safeParse(flags.namespace).success)
+    throw usageError(`--namespace ${flags.namespace} is not valid`, 'it has lower-case letters, digits and dashes');
+  return {
+    namespace: flags.namespace,
+    serviceAccount: flags.serviceAccount,
+    tags,
+    ...(flags.role !== undefined && { role: flags.role }),
+  };
+}
+
+export function egressOf(flags: Pick<SubjectFlags, 'egress'>): 'Open' | 'Closed' {
+  return flags.egress === 'open' ? 'Open' : 'Closed';
+}
+
+const PORT_LIMIT = 65_535;
+
+/** @throws Usage */
+export function portOf(text: string): number {
+  const port = Number(text);
+  if (!/^[0-9]+$/.test(text) || port > PORT_LIMIT)
+    throw usageError(`--port ${text} is no port`, `a port is a number from 0 (any) to ${PORT_LIMIT}`);
+  return port;
+}
+
+/** @throws Usage */
+export function countOf(text: string): number {
+  if (!/^[0-9]{1,9}$/.test(text)) throw usageError(`${text} is no number of entries`);
+  return Number(text);
+}

@@ -1,0 +1,123 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Duplex, Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import type { OperatorBootstrap, PartMessage, SidecarBootstrap, StoreBootstrap } from '../api/bootstrap.ts';
+import { CliError } from './errors.ts';
+
+type Bootstrap = StoreBootstrap | OperatorBootstrap | SidecarBootstrap;
+
+/** How long a part may take to come up on a busy machine. */
+const START_LIMIT_MS = 30_000;
+/** How long it may take to stop before it is killed: longer than it drains. */
+const STOP_LIMIT_MS = 6_000;
+
+/**
+ * Node options of every part: a signal must not open the debugger, which reads memory. Options of the user's NODE_OPTIONS are
+ * meant for the agent and never reach a part.
+ */
+const NODE_ARGS = ['--disable-sigusr1', '--disable-warning=ExperimentalWarning'];
+
+export interface PartEnd {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+}
+
+/** A store, an operator or a sidecar as its parent holds it: a process bootstrapped on file descriptor 3, which ends with its parent. */
+export class Part {
+  readonly name: Bootstrap['part'];
+  readonly child: ChildProcess;
+  readonly ended: Promise<PartEnd>;
+  readonly #control: Duplex;
+
+  private constructor(name: Bootstrap['part'], child: ChildProcess) {
+    this.name = name;
+    this.child = child;
+    this.#control = child.stdio[3] as Duplex;
+    this.#control.on('error', () => {}); // The part is gone; `ended` says so.
+    this.ended = new Promise((resolve) => {
+      child.once('exit', (code, signal) => resolve({ code, signal }));
+      child.once('error', () => resolve({ code: null, signal: null }));
+    });
+  }
+
+  /**
+   * Starts a part and waits until it is ready. Its log goes to `log`: a file descriptor, or a callback for its lines.
+   *
+   * @throws CliError with the part's own code and message
+   */
+  static async start<Ready extends PartMessage & { type: 'ready' }>(
+    bootstrap: Bootstrap,
+    options: { log: number | ((stream: Readable) => void); env?: NodeJS.ProcessEnv },
+  ): Promise<{ part: Part; ready: Ready }> {
+    const main = fileURLToPath(new URL(`../${bootstrap.part}/main.ts`, import.meta.url));
+    const log = typeof options.log === 'number' ? options.log : 'pipe';
+    const child = spawn(process.execPath, [...NODE_ARGS, main], {
+      stdio: ['ignore', log, log, 'pipe'],
+      env: partEnv(options.env ?? process.env),
+      // A session of its own: Ctrl-C in the terminal is for the agent, and for us to pass on in order.
+      detached: true,
+    });
+    if (typeof options.log !== 'number') {
+      options.log(child.stdout!);
+      options.log(child.stderr!);
+    }
+    const part = new Part(bootstrap.part, child);
+    part.#control.write(`${JSON.stringify(bootstrap)}\n`);
+    const message = await part.#firstMessage();
+    if (message?.type === 'ready') return { part, ready: message as Ready };
+    await part.stop();
+    const { code, signal } = await part.ended;
+    throw message?.type === 'failed'
+      ? new CliError(message.code, message.message)
+      : new CliError('PartFailed', `the ${part.name} ended before it was ready (${endText({ code, signal })})`);
+  }
+
+  /** Asks it to end by closing its channel, as the end of this process would; kills it if it does not. */
+  async stop(): Promise<void> {
+    this.#control.destroy();
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), STOP_LIMIT_MS);
+    await this.ended;
+    clearTimeout(timer);
+  }
+
+  kill(): void {
+    this.child.kill('SIGKILL');
+  }
+
+  #firstMessage(): Promise<PartMessage | undefined> {
+    const control = this.#control;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => control.destroy(), START_LIMIT_MS);
+      let text = '';
+      const onData = (chunk: Buffer) => {
+        text += chunk.toString();
+        const end = text.indexOf('\n');
+        if (end < 0) return;
+        clearTimeout(timer);
+        control.off('data', onData).resume();
+        resolve(JSON.parse(text.slice(0, end)));
+      };
+      control.on('data', onData);
+      // Also when the part dies: what it wrote before that is read first.
+      control.once('close', () => {
+        clearTimeout(timer);
+        resolve(undefined);
+      });
+    });
+  }
+}
+
+/** `exit code 1` or `signal SIGKILL` */
+export function endText(end: PartEnd): string {
+  return end.signal === null ? `exit code ${end.code ?? 'unknown'}` : `signal ${end.signal}`;
+}
+
+/** Our environment without what would steer Node itself. */
+function partEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const kept = { ...env };
+  for (const name of Object.keys(kept)) {
+    if (/^NODE_(OPTIONS|DEBUG|REPL|INSPECT|V8_COVERAGE|PATH)/.test(name) || name === 'NODE_TLS_REJECT_UNAUTHORIZED')
+      delete kept[name];
+  }
+  return kept;
+}

@@ -1,0 +1,42 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { EXIT } from './exitCodes.ts';
+import { helpTail } from './help.ts';
+import { addInspection } from './tree/inspection.ts';
+import { addRunning } from './tree/running.ts';
+import { addSetup } from './tree/setup.ts';
+
+/**
+ * The whole command tree. Each command loads its code when it is called, so that help, completion and `run` start fast.
+ *
+ * Nothing ends the process: commander's own exits are thrown as CommanderError, and `run` hands its exit code to `onExit`.
+ */
+export function createProgram(onExit: (code: number) => void): Command {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  const program = new Command('sidekey')
+    .description('Software agents use credentials they never hold.')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand('help [command]', 'show help of a command')
+    .enablePositionalOptions()
+    .showSuggestionAfterError()
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: false, helpWidth: 110 })
+    .configureOutput({ outputError: () => {} })
+    .exitOverride()
+    .addHelpText(
+      'after',
+      helpTail({
+        examples: [
+          ['sidekey init agents', 'a folder to start from'],
+          ['sidekey credential set --dir agents openai-key', 'type the key once'],
+          ['sidekey up agents', 'keep the store running'],
+          ['sidekey run --dir agents --tag llm -- python3 agent.py', 'an agent that never sees the key'],
+        ],
+        exits: [EXIT.ok, EXIT.failed, EXIT.usage, EXIT.notRunning, EXIT.refused],
+      }),
+    );
+  addRunning(program, onExit);
+  addInspection(program);
+  addSetup(program);
+  return program;
+}

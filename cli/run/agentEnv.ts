@@ -1,0 +1,96 @@
+import type { Grant } from '../../api/grant.ts';
+import { TRUST_STORE_PASSWORD } from './javaTrustStore.ts';
+import { knownVariables, variableWord } from './knownVariables.ts';
+import { noProxy } from './userProxy.ts';
+
+export interface AgentEnvInput {
+  env: NodeJS.ProcessEnv;
+  grants: readonly Grant[];
+  proxyPort: number;
+  /** PEM: the roots of this machine and the sidecar's own CA. */
+  bundleFile: string;
+  /** The same as a Java trust store. */
+  trustStoreFile: string;
+  /** Leaves the user's variables that look like real keys as they are. */
+  keepEnv: boolean;
+}
+
+export interface AgentEnv {
+  env: Record<string, string>;
+  warnings: string[];
+}
+
+/** Variables by which runtimes and tools find the CAs they trust; all are satisfied by a PEM bundle that holds the system's too. */
+export const CA_VARIABLES = [
+  'SSL_CERT_FILE',
+  'REQUESTS_CA_BUNDLE',
+  'CURL_CA_BUNDLE',
+  'NODE_EXTRA_CA_CERTS',
+  'GIT_SSL_CAINFO',
+  'AWS_CA_BUNDLE',
+  'DENO_CERT',
+  'PIP_CERT',
+  'CARGO_HTTP_CAINFO',
+  'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
+] as const;
+
+/** Belong to this command or to the user's own proxy, and would mislead the agent. */
+const DROPPED = ['SIDEKEY_DIR', 'ALL_PROXY', 'all_proxy'];
+
+/** The environment that an agent runs in: the user's, with the sidecar as its proxy, trust in its CA, and placeholders. Pure. */
+export function agentEnv(input: AgentEnvInput): AgentEnv {
+  const { env, grants, proxyPort, bundleFile } = input;
+  const warnings: string[] = [];
+  const agent: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env)) {
+    if (value !== undefined && !DROPPED.includes(name)) agent[name] = value;
+  }
+  const proxy = `http://127.0.0.1:${proxyPort}`;
+  for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy', 'https_proxy']) agent[name] = proxy;
+  const bypass = noProxy(
+    env,
+    grants.flatMap((grant) => grant.hosts),
+  );
+  agent.NO_PROXY = bypass.value;
+  agent.no_proxy = bypass.value;
+  if (bypass.dropped.length > 0)
+    warnings.push(
+      `NO_PROXY names hosts that an Integration covers (${bypass.dropped.join(', ')}); the agent goes through the sidecar for them`,
+    );
+  for (const name of CA_VARIABLES) agent[name] = bundleFile;
+  agent.NODE_USE_ENV_PROXY = '1';
+  agent.JAVA_TOOL_OPTIONS = javaOptions(input);
+  agent.SIDEKEY_URL = proxy;
+  for (const { alias } of grants) {
+    if (alias !== undefined) agent[`SIDEKEY_${variableWord(alias)}_URL`] = `${proxy}/${alias}`;
+  }
+  const known = knownVariables(grants, env);
+  Object.assign(agent, known.set);
+  for (const { name, host, placeholder } of known.exposed) {
+    if (!input.keepEnv) agent[name] = placeholder;
+    warnings.push(exposure(name, host, input.keepEnv));
+  }
+  return { env: agent, warnings };
+}
+
+function exposure(name: string, host: string, kept: boolean): string {
+  const found = `${name} holds what looks like a real key for ${host}`;
+  return kept
+    ? `${found}, and the agent can read it because of --keep-env`
+    : `${found}; the agent gets a placeholder in its place. Take it out of your environment (sidekey import helps), or pass --keep-env`;
+}
+
+function javaOptions({ env, proxyPort, trustStoreFile }: AgentEnvInput): string {
+  const own = [
+    `-Djavax.net.ssl.trustStore=${trustStoreFile}`,
+    '-Djavax.net.ssl.trustStoreType=JKS',
+    `-Djavax.net.ssl.trustStorePassword=${TRUST_STORE_PASSWORD}`,
+    '-Dhttps.proxyHost=127.0.0.1',
+    `-Dhttps.proxyPort=${proxyPort}`,
+    '-Dhttp.proxyHost=127.0.0.1',
+    `-Dhttp.proxyPort=${proxyPort}`,
+    '-Dhttp.nonProxyHosts=localhost|127.*|[::1]',
+  ].map((option) => (/\s/.test(option) ? `"${option}"` : option));
+  // The last one wins in Java, so the user's other options stay in force and ours do too.
+  return [env.JAVA_TOOL_OPTIONS, ...own].filter((option) => option).join(' ');
+}

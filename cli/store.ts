@@ -1,0 +1,70 @@
+import { closeSync } from 'node:fs';
+import type { PartMessage } from '../api/bootstrap.ts';
+import { ensureKekFile } from '../store/vault/kekFile.ts';
+import { AdminClient } from './adminClient.ts';
+import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
+import type { Folder } from './folder.ts';
+import { logFile, openLog } from './logs.ts';
+import { Part } from './part.ts';
+import { withProgress } from './terminal.ts';
+
+export type StoreReady = Extract<PartMessage, { storeUrl: string }>;
+
+/** Does `work` with the folder's store: the one that runs, or else one that is started for the moment and stopped after. */
+export async function withStore<T>(
+  context: Context,
+  folder: Folder,
+  work: (admin: AdminClient) => Promise<T>,
+): Promise<T> {
+  const admin = new AdminClient(folder);
+  if (await answers(admin)) return work(admin);
+  ensureState(folder);
+  const log = openLog(folder.files, 'store');
+  try {
+    const { part } = await withProgress(context.terminal, 'starting the store for the moment', () =>
+      Part.start<StoreReady>(
+        { part: 'store', stateDir: folder.files.dir, listenHost: '127.0.0.1', listenPort: 0 },
+        { log, env: context.env },
+      ).catch((error: unknown) => {
+        throw startFailed(error, folder);
+      }),
+    );
+    try {
+      return await work(admin);
+    } finally {
+      await part.stop();
+    }
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** The state directory and, before there is a database, its key. @throws KekMissing */
+export function ensureState(folder: Folder): void {
+  try {
+    ensureKekFile(folder.files);
+  } catch (error) {
+    throw startFailed(error, folder);
+  }
+}
+
+/** The store's own words for why it did not start, with where to look. */
+export function startFailed(error: unknown, folder: Folder): CliError {
+  const { code = 'StoreFailed', message = String(error) } = error as { code?: string; message?: string };
+  return new CliError(code, `the store did not start: ${message}`, {
+    next: `its log: ${logFile(folder.files, 'store')}`,
+    cause: error,
+  });
+}
+
+/** Whether a store of ours listens. @throws whatever is wrong besides that */
+export async function answers(admin: AdminClient): Promise<boolean> {
+  try {
+    await admin.sessions();
+    return true;
+  } catch (error) {
+    if (error instanceof CliError && error.code === 'NotRunning') return false;
+    throw error;
+  }
+}

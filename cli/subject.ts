@@ -1,0 +1,38 @@
+import { type IntegrationObject, namespaceOf, type Subject } from '../store/grants.ts';
+
+export type { Subject };
+
+/** `role researcher, tags llm, web` */
+export function subjectText({ role, tags, serviceAccount, namespace }: Subject): string {
+  const parts = [
+    ...(role === undefined ? [] : [`role ${role}`]),
+    ...(tags.length === 0 ? [] : [`${tags.length === 1 ? 'tag' : 'tags'} ${tags.join(', ')}`]),
+  ];
+  if (parts.length === 0) parts.push('no role and no tags');
+  if (serviceAccount !== 'default') parts.push(`service account ${serviceAccount}`);
+  if (namespace !== 'default') parts.push(`namespace ${namespace}`);
+  return parts.join(', ');
+}
+
+/** What to pass so that integrations of the folder match: `openai is for tag llm: pass --tag llm`. */
+export function subjectHints(
+  objects: { integrations: readonly IntegrationObject[]; notInForce: readonly string[] },
+  subject: Subject,
+): string[] {
+  const hints = objects.integrations.map(({ key, record }) => {
+    const { tags, roles, serviceAccounts } = record.subjects;
+    const namespace = namespaceOf(key);
+    const flags = [
+      ...(tags === undefined ? [] : [`--tag ${tags[0]}`]),
+      ...(roles === undefined ? [] : [`--role ${roles[0]}`]),
+      ...(serviceAccounts === undefined || serviceAccounts.includes(subject.serviceAccount)
+        ? []
+        : [`--service-account ${serviceAccounts[0]}`]),
+      ...(namespace === subject.namespace ? [] : [`--namespace ${namespace}`]),
+    ];
+    return `Integration ${key} would match with ${flags.join(' ')}`;
+  });
+  return [...hints, ...objects.notInForce].slice(0, HINTS_SHOWN);
+}
+
+const HINTS_SHOWN = 5;
