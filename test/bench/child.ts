@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -29,10 +29,21 @@ export class Child {
     process.once('error', () => running.delete(this));
   }
 
-  static start(core: keyof typeof CORES, command: string, args: readonly string[]): Child {
+  /** `control`: with a socket pair as its file descriptor 3. */
+  static start(
+    core: keyof typeof CORES,
+    command: string,
+    args: readonly string[],
+    options: { control?: boolean } = {},
+  ): Child {
     const [file, all] = pinned(core, command, args);
+    // Everything here is on loopback: what the machine sends elsewhere through a proxy is no matter.
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/_proxy$/i.test(name)));
     const startedNs = process.hrtime.bigint();
-    return new Child(spawn(file, all, { stdio: ['ignore', 'pipe', 'pipe'] }), startedNs);
+    const stdio = options.control
+      ? (['ignore', 'pipe', 'pipe', 'pipe'] as const)
+      : (['ignore', 'pipe', 'pipe'] as const);
+    return new Child(spawn(file, all, { env, stdio: [...stdio] }), startedNs);
   }
 
   get pid(): number {
@@ -73,6 +84,11 @@ export class Child {
 /** The command with the tool in front that keeps it on its core. */
 export function pinned(core: keyof typeof CORES, command: string, args: readonly string[]): [string, string[]] {
   return PINNED ? ['taskset', ['-c', CORES[core], command, ...args]] : [command, [...args]];
+}
+
+/** Puts the bench itself, with what it starts otherwise (the store), on the core of the load generator. */
+export function pinSelf(): void {
+  if (PINNED) execFileSync('taskset', ['-a', '-c', '-p', CORES.rest, String(process.pid)], { stdio: 'ignore' });
 }
 
 /** For the end of the bench, also one by Ctrl-C: nothing that it started is left. */

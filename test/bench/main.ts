@@ -5,12 +5,12 @@
  * Contenders have one core to themselves; load generator and upstream have the other. Only loopback is used.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { judge } from './aims.ts';
 import { Bench } from './bench.ts';
-import { killChildren } from './child.ts';
+import { killChildren, pinSelf } from './child.ts';
 import { CONTENDERS } from './contenders/contenders.ts';
 import { direct } from './contenders/direct.ts';
 import { buildLoad } from './load.ts';
@@ -63,6 +63,7 @@ async function main(): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
 
   progress('starting the upstream');
+  pinSelf();
   const upstream = await startUpstream(dir);
   try {
     await firstAnswer(await direct.start(upstream), 'baseURL', upstream);
@@ -78,7 +79,7 @@ async function main(): Promise<number> {
   const { cells } = bench.results;
   const verdicts = judge(cells);
   const machine = {
-    cores: availableParallelism(),
+    cores: cpus().length,
     cpu: cpus()[0]?.model ?? '',
     kernel: release(),
     node: process.version,
