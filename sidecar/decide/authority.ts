@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net';
-import { domainToASCII } from 'node:url';
+import { domainToASCII, domainToUnicode } from 'node:url';
 
 /** The one scheme, host and port that a request is for: what is matched, resolved, dialled, verified and written as `Host`. */
 export interface Authority {
@@ -98,9 +98,13 @@ function name(written: string): string | undefined {
   if (isDigit(host.charCodeAt(host.lastIndexOf('.') + 1)) && endsInNumber(host)) {
     return isIPv4(host) ? host : undefined;
   }
-  // Punycode that decodes to nothing valid, or to what is spelled otherwise, is another host to some readers.
-  if (host.includes('xn--') && domainToASCII(host) !== host) return undefined;
-  return host;
+  return host.includes('xn--') && !isValidPunycode(host) ? undefined : host;
+}
+
+/** Labels that decode to nothing, or to what is spelled otherwise, are other hosts to some readers or none at all. */
+function isValidPunycode(host: string): boolean {
+  const unicode = domainToUnicode(host);
+  return !/(^|\.)xn--/.test(unicode) && domainToASCII(unicode) === host;
 }
 
 function endsInNumber(host: string): boolean {

@@ -5,7 +5,8 @@ import { type Authority, authorityText } from './authority.ts';
 import type { Limit } from './limits.ts';
 import type { Located } from './locate.ts';
 import { checkPath } from './path.ts';
-import { placeholdersIn, placeholdersInBasic } from './placeholders.ts';
+import { byPlaceholder } from './placeholders.ts';
+import type { Step, Trace } from './step.ts';
 
 /** What becomes of a request: a credential by this entry, passed through without one, or refused. */
 export type Decision = { readonly kind: 'credential'; readonly entry: Entry } | { readonly kind: 'pass' } | Refusal;
@@ -22,15 +23,6 @@ export interface Request {
   readonly text: string;
 }
 
-/** One check, as `sidekey explain` shows it. */
-export interface Step {
-  readonly check: 'host' | 'placeholder' | 'alias' | 'plaintext' | 'path' | 'rules' | 'choice' | 'limit';
-  readonly ok: boolean;
-  readonly detail: string;
-}
-
-type Trace = ((step: Step) => void) | undefined;
-
 const PASS: Decision = { kind: 'pass' };
 
 /**
@@ -44,18 +36,15 @@ export function decide(
   request: Request,
   egress: 'Open' | 'Closed',
   nowMs: number,
-  trace?: (step: Step) => void,
+  trace?: Trace,
 ): Decision {
-  const { authority, path, text } = request;
+  const { authority, path } = request;
   const covering = table.find(authority.host, authority.port, authority.scheme);
   trace?.(hostStep(table, covering, authority, egress));
   if (covering.length === 0 && egress === 'Closed') return refuse('NoIntegration', uncovered(table, authority));
 
-  let marks = placeholdersIn(text);
-  if (marks.length === 0 && covering.length > 1) marks = placeholdersInBasic(text);
-  let candidates = marks.length === 0 ? covering : byPlaceholder(table, covering, marks, authority, trace);
+  let candidates = byPlaceholder(table, covering, request, trace);
   if ('kind' in candidates) return candidates;
-
   if (covering.length === 0) return ambiguity(path, false, trace) ?? PASS;
   if (request.alias !== undefined) candidates = byAlias(candidates, request.alias, trace);
   if (authority.scheme === 'http') candidates = byPlaintext(candidates, authority, trace);
@@ -65,7 +54,7 @@ export function decide(
   if (ambiguous !== undefined) return ambiguous;
   const entry = candidates.length === 1 ? candidates[0]! : choose(candidates, request, trace);
   if (!entry.rules.allows(request.method, path)) {
-    const reason = `Integration ${entry.integration}: ${entry.rules.why(request.method, path)}.`;
+    const reason = `Integration ${entry.integration}: ${entry.rules.why(request.method, path)}`;
     trace?.({ check: 'rules', ok: false, detail: reason });
     return refuse('RuleDenied', reason);
   }
@@ -74,59 +63,35 @@ export function decide(
   if (hit === undefined) return { kind: 'credential', entry };
   return refuse(
     'LimitExceeded',
-    `Integration ${entry.integration} allows ${limitText(hit.limit)}; the next is allowed in ${hit.retryAfterSeconds} s.`,
+    `Integration ${entry.integration} allows ${limitText(hit.limit)}; the next is allowed in ${hit.retryAfterSeconds} s`,
     hit.retryAfterSeconds,
   );
 }
 
-/** The entries whose credentials the placeholders stand for; every placeholder must stand for one (data path rule 1). */
-function byPlaceholder(
-  table: GrantTable,
-  covering: readonly Entry[],
-  marks: readonly string[],
-  authority: Authority,
-  trace: Trace,
-): readonly Entry[] | Refusal {
-  const named = (entry: Entry) => marks.some((mark) => entry.grant.placeholder.endsWith(mark));
-  for (const mark of marks) {
-    if (covering.some((entry) => entry.grant.placeholder.endsWith(mark))) continue;
-    const owner = table.entries.find((entry) => entry.grant.placeholder.endsWith(mark));
-    const detail =
-      owner === undefined
-        ? `The request carries a placeholder of a credential that this session has no Integration for.`
-        : `The request carries the placeholder of credential ${owner.credential}, which Integration ${owner.integration} grants for ${owner.grant.hosts.join(', ')}, not for ${authorityText(authority)}.`;
-    trace?.({ check: 'placeholder', ok: false, detail });
-    return refuse('PlaceholderNotGranted', detail);
-  }
-  const candidates = covering.filter(named);
-  trace?.({
-    check: 'placeholder',
-    ok: true,
-    detail: `the request carries the placeholder of credential ${[...new Set(candidates.map((entry) => entry.credential))].join(', ')}`,
-  });
-  return candidates;
-}
-
 /** An agent that names an Integration by its alias means that one, unless its placeholder says otherwise. */
-function byAlias(candidates: readonly Entry[], alias: string, trace: Trace): readonly Entry[] {
+function byAlias(candidates: readonly Entry[], alias: string, trace: Trace | undefined): readonly Entry[] {
   const named = candidates.filter((entry) => entry.grant.alias === alias).slice(0, 1);
   if (named.length === 0) return candidates;
   trace?.({ check: 'alias', ok: true, detail: `the alias ${alias} names Integration ${named[0]!.integration}` });
   return named;
 }
 
-function byPlaintext(candidates: readonly Entry[], authority: Authority, trace: Trace): readonly Entry[] | Refusal {
+function byPlaintext(
+  candidates: readonly Entry[],
+  authority: Authority,
+  trace: Trace | undefined,
+): readonly Entry[] | Refusal {
   const willing = candidates.filter((entry) => entry.grant.allowPlaintext);
   if (willing.length > 0) {
     trace?.({ check: 'plaintext', ok: true, detail: `Integration ${names(willing)} allows plain http` });
     return willing;
   }
-  const detail = `Integration ${names(candidates)} covers http://${authorityText(authority)}, but lets no credential travel over plain http; use https, or set allowPlaintext.`;
+  const detail = `Integration ${names(candidates)} covers http://${authorityText(authority)}, but lets no credential travel over plain http; use https, or set allowPlaintext`;
   trace?.({ check: 'plaintext', ok: false, detail });
   return refuse('PlaintextRefused', detail);
 }
 
-function ambiguity(path: string, pathRules: boolean, trace: Trace): Refusal | undefined {
+function ambiguity(path: string, pathRules: boolean, trace: Trace | undefined): Refusal | undefined {
   const refusal = checkPath(path, pathRules);
   trace?.({
     check: 'path',
@@ -142,7 +107,7 @@ function hasPaths(candidates: readonly Entry[]): boolean {
 }
 
 /** Of those that allow the request the one with the most specific path; the list is sorted by age and name already. */
-function choose(candidates: readonly Entry[], { method, path }: Request, trace: Trace): Entry {
+function choose(candidates: readonly Entry[], { method, path }: Request, trace: Trace | undefined): Entry {
   let best: Entry | undefined;
   let most = -1;
   for (const entry of candidates) {
@@ -184,14 +149,14 @@ function hostStep(
 
 /** Says what is nearly right, as a port or scheme is easily wrong. */
 function uncovered(table: GrantTable, { scheme, host, port }: Authority): string {
-  const none = `No Integration of this session covers ${scheme}://${authorityText({ host, port })}`;
+  const none = `no Integration of this session covers ${scheme}://${authorityText({ host, port })}`;
   const near = table.entries.find(({ hosts }) =>
     hosts.some(({ name, wildcard }) => (wildcard ? host.endsWith(`.${name}`) : host === name)),
   );
-  return near === undefined ? `${none}.` : `${none}; ${near.integration} covers ${near.grant.hosts.join(', ')}.`;
+  return near === undefined ? none : `${none}; ${near.integration} covers ${near.grant.hosts.join(', ')}`;
 }
 
-function traceRulesAndLimits(entry: Entry, request: Request, nowMs: number, trace: (step: Step) => void): void {
+function traceRulesAndLimits(entry: Entry, request: Request, nowMs: number, trace: Trace): void {
   trace({
     check: 'rules',
     ok: true,

@@ -33,7 +33,7 @@ export function locate(door: Door, head: Addressed, table: GrantTable): Located 
   if (target === undefined)
     return refuse(
       'MalformedRequest',
-      'The request target is neither a path nor an http:// or https:// URL of a plain host.',
+      'the request target is neither a path nor an http:// or https:// URL of a plain host',
     );
   return door.kind === 'tunnel'
     ? inTunnel(door.authority, target, head, table)
@@ -43,7 +43,7 @@ export function locate(door: Door, head: Addressed, table: GrantTable): Located 
 function inTunnel(authority: Authority, target: Target, head: Addressed, table: GrantTable): Located | Refusal {
   const named = target.authority;
   if (named !== undefined && !(named.scheme === authority.scheme && sameHost(named, authority)))
-    return mismatch(`The request target names ${authorityText(named)}`, authority, 'the tunnel');
+    return mismatch(`the request target names ${authorityText(named)}`, authority, 'the tunnel');
   const disagreement = hostDisagreement(head, authority, 'the tunnel');
   if (disagreement !== undefined) return disagreement;
   // Some clients open a tunnel for plain http too, base URLs included.
@@ -64,7 +64,7 @@ function atListener(
     if (disagreement !== undefined) return disagreement;
   }
   const named = target.authority ?? hostOf(head);
-  if (named === undefined) return refuse('MalformedRequest', 'Host names no plain host[:port].');
+  if (named === undefined) return refuse('MalformedRequest', 'Host names no plain host[:port]');
   if (named.scheme === 'http') {
     const alias = aliasInHost(named.host);
     if (alias !== undefined) return byAlias(alias, target.path, target.query, table);
@@ -75,7 +75,7 @@ function atListener(
     return { authority: target.authority, path: target.path, query: target.query, via: 'forward', alias: undefined };
   return refuse(
     'AuthorityMismatch',
-    `The request came to the sidecar itself, but Host names ${authorityText(named)}: use the sidecar as an HTTP proxy, or the base URL of an Integration.`,
+    `the request came to the sidecar itself, but Host names ${authorityText(named)}: use the sidecar as an HTTP proxy, or the base URL of an Integration`,
   );
 }
 
@@ -84,19 +84,19 @@ function byFirstSegment(target: Target, table: GrantTable): Located | Refusal {
   const end = target.path.indexOf('/', 1);
   const alias = end === -1 ? target.path.slice(1) : target.path.slice(1, end);
   if (target.path === '*' || alias === '')
-    return refuse('UnknownAlias', 'The first segment of the path must be the alias of an Integration.');
+    return refuse('UnknownAlias', 'the first segment of the path must be the alias of an Integration');
   return byAlias(alias, end === -1 ? '/' : target.path.slice(end), target.query, table);
 }
 
 function byAlias(alias: string, path: string, query: string, table: GrantTable): Located | Refusal {
   const entry = table.alias(alias);
   if (entry === undefined)
-    return refuse('UnknownAlias', `No Integration of this session has the alias ${shortened(alias)}.`);
+    return refuse('UnknownAlias', `no Integration of this session has the alias ${shortened(alias)}`);
   const authority = entry.primary;
   if (authority === undefined)
     return refuse(
       'UnknownAlias',
-      `Integration ${entry.integration} covers wildcard hosts only, so its alias ${alias} leads to none: name the host instead.`,
+      `Integration ${entry.integration} covers wildcard hosts only, so its alias ${alias} leads to none: name the host instead`,
     );
   if (isOwnName(authority.host)) return loop(authority);
   return { authority, path, query, via: 'baseURL', alias };
@@ -143,7 +143,7 @@ function hostDisagreement(head: Addressed, authority: Authority, by: string): Re
   // Nearly every client writes Host in the one way that we would.
   if (head.host === undefined || head.host === hostHeader(authority)) return undefined;
   const named = parseHostPort(head.host, defaultPort(authority.scheme));
-  if (named === undefined) return refuse('MalformedRequest', 'Host names no plain host[:port].');
+  if (named === undefined) return refuse('MalformedRequest', 'Host names no plain host[:port]');
   return sameHost(named, authority) ? undefined : mismatch(`Host names ${authorityText(named)}`, authority, by);
 }
 
@@ -152,11 +152,11 @@ function sameHost(a: Pick<Authority, 'host' | 'port'>, b: Authority): boolean {
 }
 
 function mismatch(what: string, authority: Authority, by: string): Refusal {
-  return refuse('AuthorityMismatch', `${what}, but ${by} names ${authority.scheme}://${authorityText(authority)}.`);
+  return refuse('AuthorityMismatch', `${what}, but ${by} names ${authority.scheme}://${authorityText(authority)}`);
 }
 
 function loop(authority: Authority): Refusal {
-  return refuse('LoopDetected', `${authority.scheme}://${authorityText(authority)} is the sidecar itself.`);
+  return refuse('LoopDetected', `${authority.scheme}://${authorityText(authority)} is the sidecar itself`);
 }
 
 function shortened(text: string): string {

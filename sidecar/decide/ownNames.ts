@@ -1,7 +1,8 @@
 import { isIPv4 } from 'node:net';
 
 const DOMAIN = 'sidekey.internal';
-const LISTENER_NAMES: ReadonlySet<string> = new Set(['127.0.0.1', 'localhost', '::1', DOMAIN]);
+/** What clients call this machine, or the sidecar on it. */
+export const LISTENER_NAMES: ReadonlySet<string> = new Set(['127.0.0.1', 'localhost', '::1', DOMAIN]);
 
 /** Whether the host is `sidekey.internal` or below it: names of this process that no DNS server knows. */
 export function isOwnName(host: string): boolean {

@@ -9,7 +9,7 @@ import { type Refusal, refuse } from '../errors.ts';
 export function checkPath(path: string, pathRules: boolean): Refusal | undefined {
   if (!needsALook(path, pathRules)) return undefined;
   const problem = alwaysAmbiguous(path) ?? (pathRules ? ambiguousUnderRules(path) : undefined);
-  return problem === undefined ? undefined : refuse('AmbiguousPath', `The path ${problem}.`);
+  return problem === undefined ? undefined : refuse('AmbiguousPath', `the path ${problem}`);
 }
 
 /** Ordinary paths have none of the marks of trouble. */
