@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { SessionEvent } from '../../api/protocol.ts';
 import { systemClock } from '../../lib/clock.ts';
+import { TestStore } from '../../test/sidecar/testStore.ts';
 import { auditOf } from '../../test/store/storeClient.ts';
 import type { Refusal } from '../errors.ts';
 import { EventStream } from '../link/eventStream.ts';
-import { quiet, TestStore, until } from '../link/testkit.ts';
+import { joinStore, quiet, until } from '../link/testkit.ts';
 import type { HeldLease } from './lease.ts';
 import { LiveGrants } from './liveGrants.ts';
 
@@ -26,7 +27,7 @@ async function follow() {
   const clock = { nowMs: systemClock.nowMs, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
   const revoked: string[] = [];
   const versions: [string, number][] = [];
-  const identity = await store.join((reason) => grants.end(reason));
+  const identity = await joinStore(store, (reason) => grants.end(reason));
   const grants = new LiveGrants({ clock, log: quiet, source: identity.client });
   grants.onRevoked((integration) => revoked.push(integration));
   grants.onVersion((credential, version) => versions.push([credential, version]));
@@ -127,7 +128,7 @@ test('the end of the session destroys everything and refuses the rest', async ()
 
 test('a session that ended while the store was away is over when it is back', async () => {
   const { grants, identity } = await follow();
-  const other = await store.join();
+  const other = await joinStore(store);
   await store.process.kill();
   await store.restart();
   await store.endSession(other.session.id);

@@ -3,12 +3,13 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../lib/clock.ts';
+import { TestStore } from '../../test/sidecar/testStore.ts';
 import { auditOf } from '../../test/store/storeClient.ts';
 import { createTestCa } from '../upstream/testkit.ts';
 import { Identity } from './identity.ts';
 import { StoreClient } from './storeClient.ts';
 import type { StoreFailure } from './storeFailure.ts';
-import { quiet, TestStore, until } from './testkit.ts';
+import { joinStore, quiet, until } from './testkit.ts';
 
 let store: TestStore;
 
@@ -29,7 +30,7 @@ const codeOf = (promise: Promise<unknown>) =>
   );
 
 test('a sidecar joins, leases material, reports uses and ends its session', async () => {
-  const { client, session } = await store.join();
+  const { client, session } = await joinStore(store);
   const lease = await client.lease({ credential: 'default/key' });
   expect(lease).toMatchObject({ id: expect.stringMatching(/^[0-9a-f]{32}$/), expiresInSeconds: 60 });
   expect(lease.material.bytes('value')).toEqual(Buffer.from('sk-first'));
@@ -62,7 +63,7 @@ test('a sidecar joins, leases material, reports uses and ends its session', asyn
 });
 
 test('the store’s reason comes with its code', async () => {
-  const { client } = await store.join();
+  const { client } = await joinStore(store);
   expect(await codeOf(client.lease({ credential: 'default/other' }))).toBe('NotGranted');
   await store.credential({}, 'default/empty');
   await store.integration({ credential: 'default/empty' }, 'default/empty');
@@ -70,7 +71,7 @@ test('the store’s reason comes with its code', async () => {
 });
 
 test('of requests beyond the share of a session the store says when to come back', async () => {
-  const { client } = await store.join();
+  const { client } = await joinStore(store);
   const asked = Array.from({ length: 100 }, () => client.lease({ credential: 'default/key' }));
   const failures = (await Promise.allSettled(asked)).filter((result) => result.status === 'rejected');
   expect(failures.length).toBeGreaterThan(10);
@@ -78,7 +79,7 @@ test('of requests beyond the share of a session the store says when to come back
 });
 
 test('large material arrives whole', async () => {
-  const { client } = await store.join();
+  const { client } = await joinStore(store);
   const value = 'x'.repeat(60_000);
   await store.material(value);
   const { material } = await client.lease({ credential: 'default/key' });
@@ -134,14 +135,14 @@ test('a store that cannot prove its name is told nothing', async () => {
   server.on('tlsClientError', () => {});
   await once(server.listen(0, '127.0.0.1'), 'listening');
   onTestFinished(() => void server.close());
-  const { context } = await store.join();
+  const { context } = await joinStore(store);
   const client = new StoreClient({ host: '127.0.0.1', port: (server.address() as AddressInfo).port }, context);
   expect(await codeOf(client.lease({ credential: 'default/key' }))).toBe('Unreachable');
   expect(received).toBe('');
 });
 
 test('a store that is not there is Unreachable, also in the middle of an answer', async () => {
-  const { client } = await store.join();
+  const { client } = await joinStore(store);
   await client.lease({ credential: 'default/key' });
   await store.restart();
   expect(await codeOf(client.lease({ credential: 'default/key' }))).toBe('none');
