@@ -54,53 +54,58 @@ interface Reading {
 }
 
 function readValue(reading: Reading, value: unknown, at: Path): void {
-  const fail = (path: Path, message: string, broken?: string) => refuse(reading, { at, path, message }, broken);
-  if (!isMapping(value)) return fail([], 'expected an object with apiVersion, kind, metadata and spec');
-  const { kind } = value;
-  if (typeof kind !== 'string') return fail(['kind'], `is missing; expected ${KIND_NAMES.join(', ')} or List`);
-  if (kind === 'List' && at.length === 0) return readList(reading, value);
-  if (!isKind(kind)) {
-    const meant = suggest(kind, [...KIND_NAMES, 'List']);
-    const hint = meant === undefined ? `${KIND_NAMES.join(', ')} and List are read here` : `did you mean ${meant}?`;
-    const name = JSON.stringify(kind.slice(0, 64));
-    // A slip of a letter may hide an object that was in force; any other kind is none of ours.
-    return refuse(
-      reading,
-      { at, path: ['kind'], message: `kind ${name} is not supported; ${hint}` },
-      undefined,
-      meant !== undefined,
-    );
+  if (!isMapping(value))
+    refuse(reading, { at, path: [], message: 'expected an object with apiVersion, kind, metadata and spec' });
+  else if (value.kind === 'List' && at.length === 0) readList(reading, value);
+  else if (isKind(value.kind)) readObject(reading, value.kind, value, at);
+  else refuseKind(reading, value.kind, at);
+}
+
+function refuseKind(reading: Reading, kind: unknown, at: Path): void {
+  const path = ['kind'];
+  if (typeof kind !== 'string') {
+    refuse(reading, { at, path, message: `is missing; expected ${KIND_NAMES.join(', ')} or List` });
+    return;
   }
-  readObject(reading, kind, value, at);
+  const meant = suggest(kind, [...KIND_NAMES, 'List']);
+  const hint = meant === undefined ? `${KIND_NAMES.join(', ')} and List are read here` : `did you mean ${meant}?`;
+  const message = `kind ${JSON.stringify(kind.slice(0, 64))} is not supported; ${hint}`;
+  // A slip of a letter may hide an object that was in force; any other kind is none of ours.
+  refuse(reading, { at, path, message }, undefined, meant !== undefined);
 }
 
 function readList(reading: Reading, list: Record<string, unknown>): void {
-  const fail = (path: Path, message: string) => refuse(reading, { at: [], path, message });
-  if (list.apiVersion !== 'v1') return fail(['apiVersion'], 'expected v1 for kind List');
-  if (!Array.isArray(list.items)) return fail(['items'], 'expected a list of objects');
-  for (const [index, item] of list.items.entries()) readValue(reading, item, ['items', index]);
+  const { apiVersion, items } = list;
+  if (apiVersion !== 'v1') refuse(reading, { at: [], path: ['apiVersion'], message: 'expected v1 for kind List' });
+  else if (!Array.isArray(items)) refuse(reading, { at: [], path: ['items'], message: 'expected a list of objects' });
+  else for (const [index, item] of items.entries()) readValue(reading, item, ['items', index]);
 }
 
 function readObject(reading: Reading, kind: SourceKind, value: Record<string, unknown>, at: Path): void {
-  const { apiVersion, schema, name } = KINDS[kind];
+  const { name } = KINDS[kind];
   const label = labelOf(kind, value, name);
-  const fail = (issue: SchemaIssue) => refuse(reading, { at, object: label, ...issue }, label);
-  if (value.apiVersion !== apiVersion) return fail({ path: ['apiVersion'], message: `expected ${apiVersion}` });
-  const parsed = schema.safeParse(value);
-  const issues = parsed.success
-    ? parsed.data.kind === 'Secret'
-      ? []
-      : boundIssues(parsed.data)
-    : schemaIssues(schema as z.ZodType, parsed.error);
-  for (const issue of issues) fail(issue);
-  if (!parsed.success || issues.length > 0) return;
-  const { data } = parsed;
+  const { issues, data } = validate(kind, value);
+  for (const issue of issues) refuse(reading, { at, object: label, ...issue }, label);
+  if (data === undefined) return;
   reading.result.objects.push({
     kind,
     key: objectKey(data.metadata),
     line: reading.document.lineOf(at),
     value: data.kind === 'Secret' ? { kind: data.kind, metadata: data.metadata, secret: secretValue(data) } : data,
   });
+}
+
+function validate(
+  kind: SourceKind,
+  value: Record<string, unknown>,
+): { issues: SchemaIssue[]; data?: Credential | Integration | Secret } {
+  const { apiVersion, schema } = KINDS[kind];
+  if (value.apiVersion !== apiVersion)
+    return { issues: [{ path: ['apiVersion'], message: `expected ${apiVersion} for kind ${kind}` }] };
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) return { issues: schemaIssues(schema as z.ZodType, parsed.error) };
+  const issues = parsed.data.kind === 'Secret' ? [] : boundIssues(parsed.data);
+  return issues.length > 0 ? { issues } : { issues, data: parsed.data };
 }
 
 /** Notes a problem; without a label, or with one that cannot be trusted, the whole file counts as not read. */
@@ -131,8 +136,8 @@ function labelOf(kind: SourceKind, value: Record<string, unknown>, nameSchema: z
   return `${kind} ${namespace}/${name}`;
 }
 
-function isKind(kind: string): kind is SourceKind {
-  return Object.hasOwn(KINDS, kind);
+function isKind(kind: unknown): kind is SourceKind {
+  return typeof kind === 'string' && Object.hasOwn(KINDS, kind);
 }
 
 function isMapping(value: unknown): value is Record<string, unknown> {

@@ -1,0 +1,203 @@
+import { Agent, type Dispatcher, request } from 'undici';
+import { MATERIAL_CONTENT_TYPE } from '../../api/fields.ts';
+import type {
+  CredentialRecord,
+  IntegrationRecord,
+  JoinAnswer,
+  JoinRequest,
+  ObjectsAnswer,
+  RenewRequest,
+  StoredCredential,
+  StoreError,
+} from '../../api/protocol.ts';
+import { CodedError, errorCode, errorText } from '../../lib/errors.ts';
+import { TLS_DEFAULTS } from '../../lib/tls.ts';
+import { generateP256 } from '../../lib/x509.ts';
+import { operatorError } from '../errors.ts';
+
+/** The name in the store's certificate, wherever it listens. */
+const STORE_DNS_NAME = 'store.sidekey.internal';
+const CONNECTIONS = 8;
+const CONNECT_MS = 5_000;
+const ANSWER_MS = 15_000;
+/** The store's codes that end an identity. */
+const LOST = new Set(['NotAuthenticated', 'IdentityRevoked', 'NotPermitted']);
+
+export interface StoreAddress {
+  storeUrl: string;
+  trustBundlePem: string;
+}
+
+/** An answer of the store that is no success; `code` is the store's. */
+export class StoreRefusal extends CodedError {}
+
+/** The operator's side of the protocol (api/protocol.ts), over mTLS with a P-256 key that never leaves the process. */
+export class StoreClient {
+  readonly #storeUrl: string;
+  #agent: Agent;
+  #renewInSeconds: number;
+
+  private constructor(storeUrl: string, identity: Identity) {
+    this.#storeUrl = storeUrl;
+    this.#agent = agentOf(identity);
+    this.#renewInSeconds = identity.answer.renewInSeconds;
+  }
+
+  /** @throws JoinRefused, StoreUnreachable */
+  static async join(store: StoreAddress, joinToken: string): Promise<StoreClient> {
+    const stranger = new Agent({ connect: connectOptions(store.trustBundlePem) });
+    try {
+      const identity = await obtainIdentity((publicKeyPem) =>
+        call<JoinAnswer>(
+          stranger,
+          store.storeUrl,
+          'POST',
+          '/v1/join',
+          json({ joinToken, publicKeyPem } satisfies JoinRequest),
+        ),
+      );
+      return new StoreClient(store.storeUrl, identity);
+    } catch (error) {
+      if (error instanceof StoreRefusal) throw operatorError('JoinRefused', error.message, { cause: error });
+      throw error;
+    } finally {
+      await stranger.close();
+    }
+  }
+
+  /** How long the certificate in use should be kept. */
+  get renewInSeconds(): number {
+    return this.#renewInSeconds;
+  }
+
+  /** A new key and certificate; requests in flight finish under the old ones, the event stream ends. @throws IdentityLost, StoreUnreachable, StoreRefusal */
+  async renew(): Promise<void> {
+    const identity = await obtainIdentity((publicKeyPem) =>
+      this.#call<JoinAnswer>('POST', '/v1/renew', json({ publicKeyPem } satisfies RenewRequest)),
+    );
+    const before = this.#agent;
+    this.#agent = agentOf(identity);
+    this.#renewInSeconds = identity.answer.renewInSeconds;
+    setTimeout(() => before.destroy().catch(() => {}), ANSWER_MS).unref();
+  }
+
+  objects(): Promise<ObjectsAnswer> {
+    return this.#call('GET', '/v1/objects');
+  }
+
+  putCredential(key: string, record: CredentialRecord): Promise<StoredCredential> {
+    return this.#call('PUT', `/v1/credentials/${key}`, json(record));
+  }
+
+  deleteCredential(key: string): Promise<void> {
+    return this.#call('DELETE', `/v1/credentials/${key}`);
+  }
+
+  /** Sends a material frame and overwrites it. */
+  async putMaterial(key: string, frame: Buffer): Promise<StoredCredential> {
+    try {
+      return await this.#call('PUT', `/v1/credentials/${key}/material`, { type: MATERIAL_CONTENT_TYPE, bytes: frame });
+    } finally {
+      frame.fill(0);
+    }
+  }
+
+  putIntegration(key: string, record: IntegrationRecord): Promise<void> {
+    return this.#call('PUT', `/v1/integrations/${key}`, json(record));
+  }
+
+  deleteIntegration(key: string): Promise<void> {
+    return this.#call('DELETE', `/v1/integrations/${key}`);
+  }
+
+  /** The body of the event stream. @throws IdentityLost, StoreUnreachable, StoreRefusal */
+  async events(signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
+    const path = '/v1/objects/events';
+    try {
+      const answer = await request(new URL(path, this.#storeUrl), { dispatcher: this.#agent, signal, bodyTimeout: 0 });
+      if (answer.statusCode !== 200) throw await refusalOf(answer);
+      return answer.body;
+    } catch (error) {
+      throw asOurs(error);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+
+  #call<T>(method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, body?: Body): Promise<T> {
+    return call<T>(this.#agent, this.#storeUrl, method, path, body);
+  }
+}
+
+interface Identity {
+  answer: JoinAnswer;
+  privateKeyPem: string;
+}
+
+interface Body {
+  type: string;
+  bytes: Buffer | string;
+}
+
+async function obtainIdentity(ask: (publicKeyPem: string) => Promise<JoinAnswer>): Promise<Identity> {
+  const { privateKey, publicKey } = generateP256();
+  const answer = await ask(publicKey.export({ type: 'spki', format: 'pem' }).toString());
+  return { answer, privateKeyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
+}
+
+function agentOf({ answer, privateKeyPem }: Identity): Agent {
+  return new Agent({
+    connections: CONNECTIONS,
+    headersTimeout: ANSWER_MS,
+    bodyTimeout: ANSWER_MS,
+    connect: { ...connectOptions(answer.trustBundlePem), key: privateKeyPem, cert: answer.certificatePem },
+  });
+}
+
+function connectOptions(trustBundlePem: string) {
+  return { ...TLS_DEFAULTS, ca: trustBundlePem, servername: STORE_DNS_NAME, timeout: CONNECT_MS };
+}
+
+function json(value: object): Body {
+  return { type: 'application/json', bytes: JSON.stringify(value) };
+}
+
+async function call<T>(
+  dispatcher: Dispatcher,
+  storeUrl: string,
+  method: 'GET' | 'PUT' | 'POST' | 'DELETE',
+  path: string,
+  body?: Body,
+): Promise<T> {
+  try {
+    const answer = await request(new URL(path, storeUrl), {
+      dispatcher,
+      method,
+      ...(body !== undefined && { body: body.bytes, headers: { 'content-type': body.type } }),
+    });
+    if (answer.statusCode >= 300) throw await refusalOf(answer);
+    const text = await answer.body.text();
+    return (text === '' ? undefined : JSON.parse(text)) as T;
+  } catch (error) {
+    throw asOurs(error);
+  }
+}
+
+async function refusalOf(answer: Dispatcher.ResponseData): Promise<Error> {
+  let said: Partial<StoreError> = {};
+  try {
+    said = JSON.parse(await answer.body.text()) as StoreError;
+  } catch {
+    // Not the store's own words: the status has to do.
+  }
+  const { code = `Status${answer.statusCode}`, message = `the store answered ${answer.statusCode}` } = said;
+  return new StoreRefusal(code, message);
+}
+
+function asOurs(error: unknown): Error {
+  if (error instanceof StoreRefusal)
+    return LOST.has(error.code) ? operatorError('IdentityLost', error.message, { cause: error }) : error;
+  return operatorError('StoreUnreachable', errorCode(error) ?? errorText(error), { cause: error });
+}

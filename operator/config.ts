@@ -1,0 +1,13 @@
+import { z } from 'zod';
+import type { OperatorBootstrap as OperatorBootstrapType } from '../api/bootstrap.ts';
+
+/** What the parent process hands over on file descriptor 3. */
+export const OperatorBootstrap = z.strictObject({
+  part: z.literal('operator'),
+  storeUrl: z.url({ protocol: /^https$/ }),
+  trustBundlePem: z.string().min(1),
+  joinToken: z.string().min(1),
+  folder: z.string().min(1),
+  statusFile: z.string().min(1),
+}) satisfies z.ZodType<OperatorBootstrapType>;
+export type OperatorBootstrap = OperatorBootstrapType;

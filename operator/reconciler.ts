@@ -1,0 +1,194 @@
+import type { ObjectStatus } from '../api/condition.ts';
+import type { StoredCredential } from '../api/protocol.ts';
+import type { StatusFile } from '../api/statusFile.ts';
+import type { Clock } from '../lib/clock.ts';
+import { errorCode, errorText } from '../lib/errors.ts';
+import type { Logger } from '../lib/log.ts';
+import { Applier } from './act/applier.ts';
+import { Mirror } from './act/mirror.ts';
+import type { StatusWriter } from './act/statusFile.ts';
+import type { StoreClient } from './act/storeClient.ts';
+import { decide } from './decide/decide.ts';
+import type { DecideInput } from './decide/input.ts';
+import type { ObjectSource } from './source/objectSource.ts';
+
+/** When the store cannot be reached although its event stream stands. */
+const AGAIN_MS = 1_000;
+
+export interface ReconcilerOptions {
+  source: ObjectSource;
+  client: StoreClient;
+  statuses: StatusWriter;
+  clock: Clock;
+  log: Logger;
+  /** The store does not know us any more. */
+  onLost: (error: Error) => void;
+}
+
+/** Gathers, decides and acts, one round at a time; whatever happens meanwhile makes one more round. */
+export class Reconciler {
+  readonly #o: ReconcilerOptions;
+  readonly #mirror = new Mirror();
+  readonly #applier: Applier;
+  readonly #known = new Set<string>();
+  #firstSeen: ReadonlyMap<string, string> = new Map();
+  #storeAway: string | undefined = 'not connected yet';
+  #awayLogged = false;
+  /** What the store holds has to be asked for. */
+  #relist = true;
+  #running: Promise<void> | undefined;
+  #again = false;
+  #closed = false;
+  #timer: NodeJS.Timeout | undefined;
+  /** Events that came while a round was writing, whose own answers they may overtake. */
+  readonly #late = new Map<string, StoredCredential>();
+  #settled: (() => void) | undefined;
+  /** Resolves when the first round with the store is over. */
+  readonly firstRound: Promise<void> = new Promise((resolve) => {
+    this.#settled = resolve;
+  });
+
+  constructor(options: ReconcilerOptions) {
+    this.#o = options;
+    this.#applier = new Applier({ ...options, mirror: this.#mirror });
+  }
+
+  /** Something may be different: makes a round, or one more after the one that is under way. */
+  trigger(): void {
+    if (this.#closed) return;
+    this.#again = true;
+    this.#running ??= this.#rounds().finally(() => {
+      this.#running = undefined;
+      if (this.#again) this.trigger();
+    });
+  }
+
+  storeConnected(): void {
+    this.#storeAway = undefined;
+    this.#relist = true;
+    this.trigger();
+  }
+
+  storeAway(why: string): void {
+    this.#setAway(why);
+    this.trigger();
+  }
+
+  storeChanged(stored: StoredCredential): void {
+    if (this.#running !== undefined) this.#late.set(stored.key, stored);
+    else if (!this.#mirror.agrees(stored)) {
+      this.#mirror.setCredential(stored);
+      this.trigger();
+    }
+  }
+
+  /** Lets the round under way finish. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  async #rounds(): Promise<void> {
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      clearTimeout(this.#timer);
+      try {
+        await this.#round();
+      } catch (error) {
+        // A fault of ours must not end the process that withdraws what is withdrawn.
+        this.#o.log.error({ error: errorText(error) }, 'a round failed');
+        this.#timer = setTimeout(() => this.trigger(), AGAIN_MS);
+      }
+    }
+  }
+
+  async #round(): Promise<void> {
+    const { log, source, statuses } = this.#o;
+    this.#remember();
+    if (this.#storeAway === undefined) await this.#act();
+    this.#takeLate();
+    const { statuses: objects } = decide(this.#input());
+    const before = statuses.previous;
+    if (statuses.write(objects, source.snapshot().problems)) this.#report(before, objects, log);
+    if (this.#storeAway === undefined) this.#settled?.();
+    const { retryInMs } = this.#applier;
+    if (retryInMs !== undefined) this.#timer = setTimeout(() => this.trigger(), retryInMs);
+  }
+
+  async #act(): Promise<void> {
+    try {
+      if (this.#relist) {
+        this.#relist = false;
+        this.#mirror.reset(await this.#o.client.objects());
+        this.#late.clear();
+      }
+      const { createdAt, plan } = decide(this.#input());
+      this.#firstSeen = createdAt;
+      await this.#applier.apply(plan);
+      this.#awayLogged = false;
+    } catch (error) {
+      this.#relist = true;
+      if (errorCode(error) === 'IdentityLost') this.#o.onLost(error as Error);
+      else if (errorCode(error) === undefined) throw error;
+      else {
+        this.#setAway(errorText(error));
+        // The event stream tells when the store is back, unless it has not noticed.
+        this.#timer = setTimeout(() => this.storeConnected(), AGAIN_MS);
+      }
+    }
+  }
+
+  #setAway(why: string): void {
+    if (!this.#awayLogged) this.#o.log.warn({ why }, 'the store is away');
+    this.#awayLogged = true;
+    this.#storeAway = why;
+  }
+
+  #input(): DecideInput {
+    return {
+      source: this.#o.source.snapshot(),
+      held: this.#mirror,
+      sent: this.#applier.sent,
+      failures: this.#applier.failures,
+      storeAway: this.#storeAway,
+      known: this.#known,
+      firstSeen: this.#firstSeen,
+      previous: this.#o.statuses.previous,
+      now: new Date(this.#o.clock.nowMs()),
+    };
+  }
+
+  #remember(): void {
+    const { credentials, integrations } = this.#o.source.snapshot();
+    const { credentials: heldCredentials, integrations: heldIntegrations } = this.#mirror;
+    const living = new Set<string>();
+    for (const key of [...credentials.keys(), ...heldCredentials.keys()]) living.add(`Credential ${key}`);
+    for (const key of [...integrations.keys(), ...heldIntegrations.keys()]) living.add(`Integration ${key}`);
+    for (const id of this.#known) if (!living.has(id)) this.#known.delete(id);
+    for (const key of credentials.keys()) this.#known.add(`Credential ${key}`);
+    for (const key of integrations.keys()) this.#known.add(`Integration ${key}`);
+  }
+
+  #takeLate(): void {
+    for (const stored of this.#late.values()) {
+      if (this.#mirror.agrees(stored) || !this.#mirror.credentials.has(stored.key)) continue;
+      this.#relist = true;
+      this.#again = true;
+    }
+    this.#late.clear();
+  }
+
+  #report(before: ReadonlyMap<string, ObjectStatus>, objects: StatusFile['objects'], log: Logger): void {
+    for (const { key, kind, status } of objects) {
+      const ready = readyOf(status);
+      const last = readyOf(before.get(`${kind} ${key}`));
+      if (ready?.status === last?.status && ready?.reason === last?.reason) continue;
+      log.info({ kind, key, ready: ready?.status, reason: ready?.reason }, 'an object changed');
+    }
+  }
+}
+
+function readyOf(status: ObjectStatus | undefined) {
+  return status?.conditions.find(({ type }) => type === 'Ready');
+}
