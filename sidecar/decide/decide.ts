@@ -110,23 +110,29 @@ function hasPaths(candidates: readonly Entry[]): boolean {
 function choose(candidates: readonly Entry[], { method, path }: Request, trace: Trace | undefined): Entry {
   let best: Entry | undefined;
   let most = -1;
+  let allowing = 0;
   for (const entry of candidates) {
     if (!entry.rules.allows(method, path)) continue;
+    allowing += 1;
     const specificity = entry.rules.specificity(method, path);
     if (specificity <= most) continue;
     best = entry;
     most = specificity;
   }
-  const chosen = best ?? candidates[0]!;
-  trace?.({
-    check: 'choice',
-    ok: best !== undefined,
-    detail:
-      best === undefined
-        ? `none of ${names(candidates)} allows the request`
-        : `of ${names(candidates)}, ${chosen.integration} allows the request ${most > 0 ? 'by the most specific path' : 'and is the oldest, or the first by name'}`,
-  });
-  return chosen;
+  trace?.(choiceStep(candidates, best, allowing, most));
+  return best ?? candidates[0]!;
+}
+
+function choiceStep(candidates: readonly Entry[], best: Entry | undefined, allowing: number, most: number): Step {
+  if (best === undefined)
+    return { check: 'choice', ok: false, detail: `none of ${names(candidates)} allows the request` };
+  const how =
+    allowing === 1
+      ? 'alone allows the request'
+      : most > 0
+        ? 'allows the request by the most specific path'
+        : 'is the oldest that allows the request, or the first by name';
+  return { check: 'choice', ok: true, detail: `of ${names(candidates)}, ${best.integration} ${how}` };
 }
 
 function hostStep(

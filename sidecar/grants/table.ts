@@ -72,10 +72,10 @@ export class GrantTable {
   }
 }
 
-/** All but the first label, with its dot; nothing if there is one label only. */
+/** All but the first label, with its dot; nothing if there is no other label. */
 function suffixOf(host: string): string {
   const dot = host.indexOf('.');
-  return dot === -1 ? '' : host.slice(dot);
+  return dot <= 0 ? '' : host.slice(dot);
 }
 
 function row(rows: Map<string, HostRow>, name: string): HostRow {
