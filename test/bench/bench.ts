@@ -39,7 +39,9 @@ export class Bench {
     for (const path of paths) {
       for (let turn = 0; turn < effort.starts; turn++) {
         for (const contender of inTurn(contenders, turn)) {
-          say(`start ${turn + 1}/${effort.starts}, ${path}, ${contender.name}`);
+          const what = `start ${turn + 1}/${effort.starts}, ${path}, ${contender.name}`;
+          if (this.#late(what)) continue;
+          say(what);
           await this.#try(path, 'start', contender, async () => {
             const running = await contender.start(upstream);
             try {
@@ -66,10 +68,7 @@ export class Bench {
           const inRound = new Map<string, Metrics>();
           for (const { contender, running } of inTurn(started, round)) {
             const what = `round ${round}/${effort.rounds}, ${path}, ${row}, ${contender.name}`;
-            if (performance.now() > this.#deadlineMs) {
-              this.cut.push(what);
-              continue;
-            }
+            if (this.#late(what)) continue;
             say(what);
             await this.#try(path, row, contender, async () => {
               const metrics = await measure(row, running, path, this.#plan.upstream, effort);
@@ -83,6 +82,12 @@ export class Bench {
     } finally {
       for (const { running } of started) await running.stop();
     }
+  }
+
+  #late(what: string): boolean {
+    const late = performance.now() > this.#deadlineMs;
+    if (late) this.cut.push(what);
+    return late;
   }
 
   /** Latency over direct of the same round. */

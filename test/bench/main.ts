@@ -15,6 +15,7 @@ import { CONTENDERS } from './contenders/contenders.ts';
 import { direct } from './contenders/direct.ts';
 import { buildLoad } from './load.ts';
 import { firstAnswer } from './measure.ts';
+import { Others, QUIET_SHARE } from './others.ts';
 import { report } from './report.ts';
 import { FULL, QUICK, selectRows } from './rows.ts';
 import { ensureTools, type ToolName } from './tools.ts';
@@ -71,9 +72,11 @@ async function main(): Promise<number> {
     throw new Error(`the upstream does not answer: ${upstream.child.said}`, { cause: error });
   }
   const effort = values.quick ? QUICK : FULL;
+  const others = new Others();
   const bench = new Bench({ contenders, paths, rows, effort, upstream, say: progress });
   await bench.run();
   await upstream.child.stop();
+  const othersShare = others.share();
   progress('');
 
   const { cells } = bench.results;
@@ -84,7 +87,16 @@ async function main(): Promise<number> {
     kernel: release(),
     node: process.version,
   };
-  const json = { at: new Date().toISOString(), machine, effort, absent: [...absent], cut: bench.cut, cells, verdicts };
+  const json = {
+    at: new Date().toISOString(),
+    machine,
+    effort,
+    othersShare,
+    absent: [...absent],
+    cut: bench.cut,
+    cells,
+    verdicts,
+  };
   const text = `${JSON.stringify(json, null, 1)}\n`;
   mkdirSync(RESULTS, { recursive: true });
   const file = join(RESULTS, `${json.at.replaceAll(':', '-')}.json`);
@@ -93,6 +105,8 @@ async function main(): Promise<number> {
   else {
     const names = wanted.map(({ name }) => name);
     console.log(report({ contenders: names, paths, rows, cells, verdicts, cut: bench.cut, absent }));
+    const share = `other processes took ${Math.round(othersShare * 100)} % of a core meanwhile`;
+    console.log(othersShare > QUIET_SHARE ? `NOT QUIET: ${share}, so do not conclude from these numbers` : share);
     console.log(`${machine.cores} cores, ${machine.cpu}, Linux ${machine.kernel}; ${file}`);
   }
   return cells.some(({ failures }) => failures.length > 0) ? 1 : 0;

@@ -63,8 +63,9 @@ function number({ median, min, max, rounds }: Summary): string {
 
 function verdictText({ aim, value, ok }: Verdict): string {
   const bound = bounds(aim);
-  if (value === undefined) return `${bound}: not measured`;
-  const shown = aim.against === undefined ? '' : `${value.toFixed(2)} × ${aim.against} `;
+  const other = aim.against === undefined ? '' : ` × ${aim.against}`;
+  if (value === undefined) return `${bound}${other}: not measured`;
+  const shown = aim.against === undefined ? '' : `${value.toFixed(2)}${other} `;
   return `${shown}(${bound}) ${ok ? 'ok' : 'SHORT'}`;
 }
 
