@@ -76,7 +76,7 @@ describe('header', () => {
   });
 
   test("the agent's own field of that name is dropped, whatever its case", () => {
-    expect(seen([{ header: { name: 'X-Api-Key' } }], { value: KEY }).omit).toEqual(['x-api-key']);
+    expect(seen([{ header: { name: 'X-Api-Key' } }], { value: KEY }).omit).toContain('x-api-key');
   });
 
   test('material with line breaks or other control bytes is refused, in every header (CR LF would begin another header)', () => {
@@ -93,6 +93,17 @@ describe('header', () => {
         expect(refusal).not.toContain(KEY);
       }
     }
+  });
+
+  test("an agent's spelling with underscores, which CGI and WSGI read as the same field, is dropped", () => {
+    expect(seen([{ header: { name: 'X-Api-Key' } }], { value: KEY }).omit.sort()).toEqual([
+      'x-api-key',
+      'x-api_key',
+      'x_api-key',
+      'x_api_key',
+    ]);
+    const many = `x${'-y'.repeat(20)}`;
+    expect(seen([{ header: { name: many } }], { value: KEY }).omit).toEqual([many, many.replaceAll('-', '_')]);
   });
 
   test('bytes beyond ASCII go out as they are', () => {
@@ -120,7 +131,19 @@ describe('query', () => {
   });
 
   test("an agent's percent-encoded spelling of a placed query parameter is dropped", () => {
-    for (const spelling of ['%6Bey', '%6bey', 'k%65y', '%6B%65%79', 'KEY', '+key', '%20key', 'key+']) {
+    for (const spelling of [
+      'key[]',
+      'key%5B0%5D',
+      'key%00x',
+      '%6Bey',
+      '%6bey',
+      'k%65y',
+      '%6B%65%79',
+      'KEY',
+      '+key',
+      '%20key',
+      'key+',
+    ]) {
       expect(target(`?${spelling}=mine&a=1`)).toBe(`/maps?a=1&key=${KEY}`);
     }
     expect(target('?a=1;key=mine')).toBe(`/maps?a=1&key=${KEY}`);
@@ -148,7 +171,7 @@ describe('a plan', () => {
     expect(seen(inject, { api: 'the-api-key', app: 'the-app-key' }, { path: '/v1', query: '?x=1' })).toEqual({
       target: '/v1?x=1&k=the-api-key',
       lines: 'DD-API-KEY: the-api-key\r\nDD-APPLICATION-KEY: the-app-key\r\n',
-      omit: ['dd-api-key', 'dd-application-key'],
+      omit: expect.arrayContaining(['dd-api-key', 'dd-application-key', 'dd_application_key']),
     });
   });
 

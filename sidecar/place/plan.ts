@@ -74,9 +74,21 @@ export class Plan {
       target: undefined,
       lines: lines.size === 0 ? undefined : secrets.concat([...lines.values()]),
       linesOwned: false,
-      omit: new Set(lines.keys()),
+      omit: new Set([...lines.keys()].flatMap(spellingsOf)),
       body: undefined,
     };
     return { placed, perRequest, needles, destroy: () => secrets.destroy() };
   };
+}
+
+/** Dashes up to which every mixture with underscores is listed: 64 of them. */
+const MIXED_DASHES_LIMIT = 6;
+
+/** A field name in all the ways that CGI (RFC 3875 section 4.1.18) makes one of: there `_` and `-` are the same. */
+function spellingsOf(key: string): string[] {
+  const parts = key.split('-');
+  if (parts.length - 1 > MIXED_DASHES_LIMIT) return [key, parts.join('_')];
+  return parts.reduce<string[]>((heads, part, i) => {
+    return i === 0 ? [part] : heads.flatMap((head) => [`${head}-${part}`, `${head}_${part}`]);
+  }, []);
 }

@@ -28,7 +28,10 @@ export function query(spec: NonNullable<PlacementSpec['query']>): Placement {
   };
 }
 
-/** The query without every parameter that some reader could take for `name`: whatever its encoding, case and separator. */
+/**
+ * The query without every parameter that some reader could take for `name`: whatever its encoding, case and separator, and
+ * as an element of an array (`name[]`), which PHP, Rails and qs join with what is placed.
+ */
 export function withoutParameter(query: string, name: string): string {
   if (query.length < 2) return '';
   const wanted = name.toLowerCase();
@@ -46,6 +49,7 @@ function nameOf(parameter: string): string {
   return name
     .replaceAll('+', ' ')
     .replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+    .replace(/[\0[].*/s, '')
     .trim()
     .toLowerCase();
 }

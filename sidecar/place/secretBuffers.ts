@@ -1,9 +1,11 @@
+import { secretBuffer } from '../../lib/secretBuffer.ts';
+
 /** Buffers that hold material, each with memory of its own, overwritten together. */
 export class SecretBuffers {
   readonly #buffers: Buffer[] = [];
 
   alloc(bytes: number): Buffer {
-    const buffer = Buffer.alloc(bytes);
+    const buffer = secretBuffer(bytes);
     this.#buffers.push(buffer);
     return buffer;
   }

@@ -129,9 +129,9 @@ async function readCgiHead(stdout: NodeJS.ReadableStream, response: ServerRespon
 
 /** A bare repository with one commit on `main`, which may be pushed to. */
 async function createRepository(path: string): Promise<void> {
-  const git = async (args: string[], input = ''): Promise<string> => {
+  const git = async (args: string[], input?: string): Promise<string> => {
     const running = run('git', args, { env: GIT_ENV });
-    running.child.stdin?.end(input);
+    if (input !== undefined) running.child.stdin?.end(input);
     return (await running).stdout.trim();
   };
   await git(['init', '--quiet', '--bare', '--initial-branch=main', path]);
