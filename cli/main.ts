@@ -26,11 +26,16 @@ const OF_THE_COMMAND: ReadonlySet<number> = new Set([EXIT.notExecutable, EXIT.no
 function readable(error: unknown, args: readonly string[]): unknown {
   if (!(error instanceof CommanderError)) return error;
   if (error.code === 'commander.help') return usageError('a command is missing', 'see sidekey --help');
+  if (error.code === 'commander.unknownCommand') return usageError(plain(error), 'see sidekey --help');
   const words = args.filter((arg) => /^[a-z]+$/.test(arg)).slice(0, isGroup(args[0]) ? 2 : 1);
-  return new CliError('Usage', error.message.replace(/^error: /, '').replace(/\n+/g, ' '), {
+  return new CliError('Usage', plain(error), {
     exit: EXIT.usage,
     next: `see ${['sidekey', ...words, '--help'].join(' ')}`,
   });
+}
+
+function plain(error: CommanderError): string {
+  return error.message.replace(/^error: /, '').replace(/\n+/g, ' ');
 }
 
 function isGroup(word: string | undefined): boolean {

@@ -19,7 +19,10 @@ export function subjectHints(
   objects: { integrations: readonly IntegrationObject[]; notInForce: readonly string[] },
   subject: Subject,
 ): string[] {
-  const hints = objects.integrations.map(({ key, record }) => {
+  const missed = objects.integrations.filter(
+    ({ key, record }) => namespaceOf(key) !== subject.namespace || !matches(record.subjects, subject),
+  );
+  const hints = missed.map(({ key, record }) => {
     const { tags, roles, serviceAccounts } = record.subjects;
     const namespace = namespaceOf(key);
     const flags = [
@@ -33,6 +36,15 @@ export function subjectHints(
     return `Integration ${key} would match with ${flags.join(' ')}`;
   });
   return [...hints, ...objects.notInForce].slice(0, HINTS_SHOWN);
+}
+
+/** The labels only; namespaces and Credentials may stand in the way too, of which the conditions speak. */
+function matches({ tags, roles, serviceAccounts }: IntegrationObject['record']['subjects'], subject: Subject): boolean {
+  return (
+    (tags === undefined || tags.some((tag) => subject.tags.includes(tag))) &&
+    (roles === undefined || (subject.role !== undefined && roles.includes(subject.role))) &&
+    (serviceAccounts === undefined || serviceAccounts.includes(subject.serviceAccount))
+  );
 }
 
 const HINTS_SHOWN = 5;

@@ -34,6 +34,15 @@ export const CA_VARIABLES = [
   'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
 ] as const;
 
+/** Of rarer tools: taken over only where the user has them, as they would lead past ours. */
+export const RARE_CA_VARIABLES = [
+  'NIX_SSL_CERT_FILE',
+  'CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE',
+  'HTTPLIB2_CA_CERTS',
+  'BUNDLE_SSL_CA_CERT',
+  'npm_config_cafile',
+] as const;
+
 /** Belong to this command or to the user's own proxy, and would mislead the agent. */
 const DROPPED = ['SIDEKEY_DIR', 'ALL_PROXY', 'all_proxy'];
 
@@ -58,6 +67,7 @@ export function agentEnv(input: AgentEnvInput): AgentEnv {
       `NO_PROXY names hosts that an Integration covers (${bypass.dropped.join(', ')}); the agent goes through the sidecar for them`,
     );
   for (const name of CA_VARIABLES) agent[name] = bundleFile;
+  for (const name of RARE_CA_VARIABLES) if (env[name]) agent[name] = bundleFile;
   agent.NODE_USE_ENV_PROXY = '1';
   agent.JAVA_TOOL_OPTIONS = javaOptions(input);
   agent.SIDEKEY_URL = proxy;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errorText } from '../../lib/errors.ts';
 import { usageError } from '../errors.ts';
-import { CA_VARIABLES } from './agentEnv.ts';
+import { CA_VARIABLES, RARE_CA_VARIABLES } from './agentEnv.ts';
 import type { AgentUser } from './agentUser.ts';
 import { javaTrustStore } from './javaTrustStore.ts';
 
@@ -33,7 +33,7 @@ export class RunDir {
       if (found.length === 0) throw usageError(`${named} has no certificate in PEM format`);
       for (const block of found) blocks.add(block);
     }
-    for (const name of CA_VARIABLES) {
+    for (const name of [...CA_VARIABLES, ...RARE_CA_VARIABLES]) {
       for (const block of certificates(readQuietly(env[name]))) blocks.add(block);
     }
     if (blocks.size === 0) return undefined;

@@ -1,0 +1,47 @@
+import type { Command } from 'commander';
+import { createProgram } from './program.ts';
+
+const HEAD = `# The \`sidekey\` command
+
+<!-- Written by cli/writeReference.ts from the command tree; a test checks that it is current. -->
+
+Results go to standard output, all else to standard error. Colours appear only on a terminal and not with \`NO_COLOR\`; what takes
+more than two seconds shows its progress there. Errors say what happened, where, and what to do next. With \`-o json\` results and
+errors are JSON.
+
+| variable | meaning |
+|---|---|
+| \`SIDEKEY_DIR\` | the folder of objects, as \`--dir\` |
+| \`NO_COLOR\` | no colours |
+| \`HTTP_PROXY\`, \`HTTPS_PROXY\`, \`ALL_PROXY\`, \`NO_PROXY\` | a proxy of yours, which the sidecar goes through |
+`;
+
+/** docs/reference/cli.md: the help of every command, as it is printed. */
+export function cliReference(): string {
+  const root = createProgram(() => {});
+  return [HEAD, ...commandsOf(root).map(({ words, command }) => section(words, command))].join('\n');
+}
+
+/** Every command with the words that call it, the root first. */
+export function commandsOf(command: Command, words = command.name()): { words: string; command: Command }[] {
+  const subs = command.commands.filter((sub) => sub.name() !== 'help');
+  return [{ words, command }, ...subs.flatMap((sub) => commandsOf(sub, `${words} ${sub.name()}`))];
+}
+
+function section(words: string, command: Command): string {
+  return `## ${words}\n\n\`\`\`text\n${helpText(command).trimEnd()}\n\`\`\`\n`;
+}
+
+/** What `--help` prints, with what was added after it. */
+export function helpText(command: Command): string {
+  let text = '';
+  command.configureOutput({
+    ...command.configureOutput(),
+    writeOut: (chunk) => {
+      text += chunk;
+    },
+    getOutHasColors: () => false,
+  });
+  command.outputHelp();
+  return text;
+}
