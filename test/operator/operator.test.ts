@@ -15,10 +15,10 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { AdminCredential } from '../../api/admin.ts';
 import { decodeFields } from '../../api/fields.ts';
 import { stateFiles } from '../../lib/stateDir.ts';
+import { credentialYaml, integrationYaml, secretYaml } from '../../operator/testing/yaml.ts';
 import { admin, auditOf, json, material, SESSION, StoreClient } from '../store/storeClient.ts';
 import { StoreProcess } from '../store/storeProcess.ts';
 import { eventually, OperatorProcess } from './operatorProcess.ts';
-import { credentialYaml, integrationYaml, secretYaml } from './yaml.ts';
 
 let folder: string;
 let store: StoreProcess;

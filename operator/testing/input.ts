@@ -1,0 +1,72 @@
+import type { Credential } from '../../api/credential.ts';
+import type { Integration } from '../../api/integration.ts';
+import type { StoredCredential } from '../../api/protocol.ts';
+import type { HeldCredential } from '../decide/held.ts';
+import type { DecideInput } from '../decide/input.ts';
+import type { Plan } from '../decide/plan.ts';
+import type { SecretValue, SourceObject } from '../source/objectSource.ts';
+import { readObjects } from '../source/readObjects.ts';
+
+export const NOW = new Date('2026-06-01T12:00:00.000Z');
+
+/** What a decision sees when a folder holds this YAML and the store holds nothing. @throws Error if the YAML has a problem */
+export function inputOf(yaml: string, changes: Partial<DecideInput> = {}): DecideInput {
+  const { objects, problems } = readObjects('a.yaml', yaml);
+  if (problems.length > 0) throw new Error(JSON.stringify(problems));
+  const credentials = new Map<string, SourceObject<Credential>>();
+  const integrations = new Map<string, SourceObject<Integration>>();
+  const secrets = new Map<string, SourceObject<SecretValue>>();
+  const namespaces = new Map<string, Record<string, string>>();
+  for (const { key, value } of objects) {
+    const common = { key, file: 'a.yaml', generation: 1 };
+    namespaces.set(value.metadata.namespace, { 'kubernetes.io/metadata.name': value.metadata.namespace });
+    if (value.kind === 'Secret') secrets.set(key, { ...common, value: value.secret });
+    else if (value.kind === 'Credential') credentials.set(key, { ...common, value });
+    else integrations.set(key, { ...common, value });
+  }
+  return {
+    source: {
+      credentials,
+      integrations,
+      secrets,
+      namespaces,
+      problems: [],
+      unread: { anything: false, objects: new Set() },
+    },
+    held: { credentials: new Map(), integrations: new Map() },
+    sent: new Map(),
+    failures: new Map(),
+    storeAway: undefined,
+    known: new Set(),
+    firstSeen: new Map(),
+    previous: new Map(),
+    now: NOW,
+    ...changes,
+  };
+}
+
+/** The same after a store took all of the plan; material of source `store` is there already if `byHand` names its fields. */
+export function carriedOut(
+  input: DecideInput,
+  plan: Plan,
+  byHand: Readonly<Record<string, string[]>> = {},
+): DecideInput {
+  const credentials = new Map<string, HeldCredential>(input.held.credentials);
+  const integrations = new Map(input.held.integrations);
+  const sent = new Map(input.sent);
+  for (const key of plan.deleteIntegrations) integrations.delete(key);
+  for (const key of plan.deleteCredentials) credentials.delete(key);
+  for (const { key, record } of [...plan.dropMaterial, ...plan.putCredentials]) {
+    const fields = record.source === 'generated' ? ['value'] : (byHand[key] ?? []);
+    const stored: StoredCredential = { key, source: record.source, version: fields.length > 0 ? 1 : 0, fields };
+    credentials.set(key, { ...stored, record });
+  }
+  for (const { digest, fields, key } of plan.putMaterial) {
+    const held = credentials.get(key)!;
+    const version = held.version + 1;
+    credentials.set(key, { ...held, version, fields: [...fields.keys()] });
+    sent.set(key, { digest, version });
+  }
+  for (const { key, record } of plan.putIntegrations) integrations.set(key, record);
+  return { ...input, held: { credentials, integrations }, sent };
+}
