@@ -32,7 +32,7 @@ export function query(spec: NonNullable<PlacementSpec['query']>): Placement {
  * The query without every parameter that some reader could take for `name`: whatever its encoding, case and separator, and
  * as an element of an array (`name[]`), which PHP, Rails and qs join with what is placed.
  */
-export function withoutParameter(query: string, name: string): string {
+function withoutParameter(query: string, name: string): string {
   if (query.length < 2) return '';
   const wanted = name.toLowerCase();
   const kept = query.slice(1).match(/[^&;]+/g) ?? [];
