@@ -295,11 +295,6 @@ export class Exchange implements AttemptOwner, Cuttable {
     this.#attempt?.agentDrained();
   }
 
-  /** The agent's FIN. False: it ends the exchange, as the request is not complete. */
-  agentEnded(): boolean {
-    return this.requestDone;
-  }
-
   /** The agent closed its connection: nobody waits for the answer. */
   agentGone(): void {
     if (this.#splice === undefined && this.#state !== 'over') this.#over(false);
@@ -435,7 +430,10 @@ export class Exchange implements AttemptOwner, Cuttable {
     if (this.#state === 'refreshing') {
       if (silentMs > REFRESH_LIMIT_MS) this.#giveUpRefresh();
     } else if (this.#state === 'answering' || this.#state === 'switched') {
-      if (silentMs > limits.silenceTimeoutMs) this.#fail(refuse('UpstreamTimeout', 'The answer stopped coming.'), true);
+      if (silentMs > limits.silenceTimeoutMs) {
+        // An agent that does not read what is written would not read on either.
+        this.#fail(refuse('UpstreamTimeout', 'The answer stopped coming.'), this.#agent.socket.writableLength > 0);
+      }
     } else if (this.#state === 'discarding') {
       if (silentMs > limits.bodyTimeoutMs) this.#over(false);
     } else if (this.#state === 'sent') this.#sweepSent(attempt!, silentMs);

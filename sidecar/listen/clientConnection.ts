@@ -129,6 +129,9 @@ export class ClientConnection implements AgentSide, Member {
           );
         break;
       case 'exchange':
+        if (this.#ended) this.context.closedPeers.ask(this.socket, this.#abandoned);
+        this.#exchange?.sweep(nowMs);
+        break;
       case 'switched':
         this.#exchange?.sweep(nowMs);
         break;
@@ -306,8 +309,15 @@ export class ClientConnection implements AgentSide, Member {
 
   /** A FIN behind a whole request is legitimate: its answer is still awaited. */
   #endedInside(): void {
-    if (this.#held === undefined && this.#exchange?.agentEnded() === false) this.socket.destroy();
+    if (this.#held !== undefined) return;
+    if (this.#exchange?.requestDone === false) this.socket.destroy();
+    else this.context.closedPeers.ask(this.socket, this.#abandoned);
   }
+
+  /** Nobody waits for the answer any more. */
+  readonly #abandoned = (): void => {
+    if (this.#phase === 'exchange') this.socket.destroy();
+  };
 
   readonly #drain = (): void => {
     try {

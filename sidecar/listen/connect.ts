@@ -42,8 +42,5 @@ export function openConnect(context: ListenContext, door: Door, request: Request
     return new Interception(context, host, port);
   }
   if (deps.egress === 'Open') return new BlindTunnel(context, host, port);
-  return refuse(
-    'NoIntegration',
-    `No Integration of this session covers ${authorityText({ host, port })}.`,
-  );
+  return refuse('NoIntegration', `No Integration of this session covers ${authorityText({ host, port })}.`);
 }

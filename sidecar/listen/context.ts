@@ -1,5 +1,6 @@
 import type { SidecarDeps } from '../deps.ts';
 import type { InFlight } from '../exchange/inFlight.ts';
+import type { ClosedPeers } from './closedPeers.ts';
 
 /** Something that holds a client socket: looked at by the one sweep, instead of having timers of its own. */
 export interface Member {
@@ -15,6 +16,7 @@ export interface Member {
 export interface ListenContext {
   readonly deps: SidecarDeps;
   readonly inFlight: InFlight;
+  readonly closedPeers: ClosedPeers;
   readonly draining: boolean;
   /** Monotonic milliseconds, as of the last sweep: what timeouts are counted from without asking the clock each time. */
   readonly nowMs: number;

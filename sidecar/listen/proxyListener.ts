@@ -8,6 +8,7 @@ import { refuse } from '../errors.ts';
 import { InFlight } from '../exchange/inFlight.ts';
 import { refusalAnswer } from '../exchange/refusalAnswer.ts';
 import { ClientConnection } from './clientConnection.ts';
+import { ClosedPeers } from './closedPeers.ts';
 import type { ListenContext, Member } from './context.ts';
 
 /** Connections that the kernel keeps for us while we are busy; more than Linux allows by default (net.core.somaxconn). */
@@ -18,6 +19,7 @@ const SWEEP_MS = 1_000;
 export class ProxyListener implements ListenContext {
   readonly deps: SidecarDeps;
   readonly inFlight = new InFlight();
+  readonly closedPeers = new ClosedPeers();
   readonly #server: Server;
   readonly #members = new Set<Member>();
   readonly #door: Door;
@@ -55,6 +57,7 @@ export class ProxyListener implements ListenContext {
       limits.headTimeoutMs,
       limits.idleTimeoutMs,
       limits.bodyTimeoutMs,
+      limits.answerTimeoutMs,
       limits.silenceTimeoutMs,
     );
     // Timeouts may be late by a sweep.
