@@ -1,5 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import { inspect } from 'node:util';
+import { secretBuffer } from './secretBuffer.ts';
 
 const REDACTED = '[material]';
 
@@ -14,7 +15,7 @@ export class Material {
 
   /** Copies `bytes`; the caller may overwrite its own. */
   set(field: string, bytes: Uint8Array): this {
-    const own = Buffer.alloc(bytes.length);
+    const own = secretBuffer(bytes.length);
     own.set(bytes);
     this.#fields.get(field)?.fill(0);
     this.#fields.set(field, own);

@@ -1,4 +1,5 @@
 import type { StoreError } from '../../api/protocol.ts';
+import { secretBuffer } from '../../lib/secretBuffer.ts';
 import type { Fields } from '../http1/fields.ts';
 import type { ResponseHead } from '../http1/message.ts';
 import { StoreFailure, UNREACHABLE } from './storeFailure.ts';
@@ -16,7 +17,7 @@ export interface StoreAnswer {
 /** Gathers an answer. What it replaces or gives up it overwrites, for it may be material. */
 export class AnswerBuffer {
   #head: ResponseHead | undefined;
-  #body = Buffer.alloc(0);
+  #body: Buffer = secretBuffer(0);
   #length = 0;
 
   /** @throws Error if the answer is too large */
@@ -45,7 +46,7 @@ export class AnswerBuffer {
 
   #grow(bytes: number): void {
     if (bytes > 2 * BODY_LIMIT_BYTES || this.#length > BODY_LIMIT_BYTES) throw new Error('the answer is too large');
-    const larger = Buffer.alloc(bytes);
+    const larger = secretBuffer(bytes);
     this.#body.copy(larger, 0, 0, this.#length);
     this.#body.fill(0);
     this.#body = larger;
