@@ -1,13 +1,23 @@
 import { BodyDecoder } from '../../../sidecar/http1/body.ts';
+import type { Fields } from '../../../sidecar/http1/fields.ts';
 import { HeadBuffer } from '../../../sidecar/http1/headBuffer.ts';
 import { MalformedMessage } from '../../../sidecar/http1/malformed.ts';
 import type { ResponseHead } from '../../../sidecar/http1/message.ts';
 import { parseResponseHead } from '../../../sidecar/http1/responseHead.ts';
 import { HEAD_LIMIT_BYTES } from './corpus.ts';
-import { lines } from './readRequests.ts';
+
+export interface ReadResponse {
+  readonly head: ResponseHead;
+  /** Statuses of the interim answers before it. */
+  readonly interim: readonly number[];
+  readonly body: string;
+  readonly trailers: Fields | undefined;
+  /** What came after it. */
+  readonly left: string;
+}
 
 /** What our codec makes of an upstream's bytes up to its FIN, as they come in these chunks; undefined if it refuses them. */
-export function readResponse(chunks: Iterable<Buffer>, requestMethod: string) {
+export function readResponse(chunks: Iterable<Buffer>, requestMethod: string): ReadResponse | undefined {
   const reader = new ResponseReader(requestMethod);
   try {
     for (const chunk of chunks) reader.push(chunk);
@@ -41,12 +51,11 @@ class ResponseReader {
     this.#left += rest.toString('latin1', end);
   }
 
-  end() {
+  end(): ReadResponse | undefined {
     if (this.#head === undefined || this.#decoder === undefined) return undefined;
     this.#decoder.end();
-    const trailers = this.#decoder.trailers && lines(this.#decoder.trailers);
-    const head = { ...this.#head, fields: lines(this.#head.fields) };
-    return { head, interim: this.#interim, body: this.#body, trailers, left: this.#left };
+    const { trailers } = this.#decoder;
+    return { head: this.#head, interim: this.#interim, body: this.#body, trailers, left: this.#left };
   }
 
   #readHead(): Buffer {
