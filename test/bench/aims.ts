@@ -14,7 +14,7 @@ export interface Aim {
 export const SUBJECT = 'Sidekey';
 const LOADED: readonly Row[] = ['keepAlive', 'steady', 'fresh', 'download', 'upload'];
 
-export const AIMS: readonly Aim[] = [
+const AIMS: readonly Aim[] = [
   { rows: ['keepAlive', 'steady'], metric: 'cpuMs', against: 'nginx', atMost: 1.5 },
   { rows: ['keepAlive', 'steady'], metric: 'cpuMs', against: 'Envoy', atMost: 0.75 },
   { rows: ['download', 'upload'], metric: 'transferCpuMs', against: 'nginx', atMost: 1.5 },

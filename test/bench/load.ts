@@ -96,4 +96,4 @@ export async function load(route: Route, options: LoadOptions): Promise<LoadResu
   return result;
 }
 
-export class LoadFailed extends Error {}
+class LoadFailed extends Error {}

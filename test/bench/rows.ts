@@ -1,7 +1,7 @@
 import { PATHS, type Path } from './contenders/contender.ts';
 
 /** What is measured on each path, in the order of a round. */
-export const ROWS = ['start', 'keepAlive', 'steady', 'fresh', 'download', 'upload'] as const;
+const ROWS = ['start', 'keepAlive', 'steady', 'fresh', 'download', 'upload'] as const;
 export type Row = (typeof ROWS)[number];
 
 export const ROW_TITLES: Record<Row, string> = {
