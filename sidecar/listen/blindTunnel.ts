@@ -40,7 +40,7 @@ export class BlindTunnel implements Opened, Member {
     socket.on('data', this.#data).on('end', this.#end).on('drain', this.#drain).on('close', this.#closed);
     const authority = { scheme: 'http' as const, host: this.#host, port: this.#port };
     const id = `tunnel ${authorityText(authority)}`;
-    const target = { id, authority, credentialed: false, networks: undefined };
+    const target = { id, authority, credentialed: false, networks: undefined, blind: true };
     let waiting = true;
     const cancel = this.#context.deps.upstreams.acquire(target, true, (result) => {
       waiting = false;

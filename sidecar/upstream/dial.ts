@@ -85,7 +85,8 @@ class Dial {
   start(): void {
     const { options } = this.#dialer;
     this.#timer = setTimeout(() => this.#timedOut(), options.timeoutMs);
-    const proxy = options.proxyFor?.(this.#target.authority);
+    const { authority, blind } = this.#target;
+    const proxy = options.proxyFor?.(blind ? { ...authority, scheme: 'https' } : authority);
     if (proxy !== undefined) this.#throughProxy(proxy);
     else this.#resolve(this.#target, (addresses) => this.#directly(addresses));
   }

@@ -9,6 +9,8 @@ export interface Target {
   /** Whether requests on it carry a credential, so that its addresses are judged. */
   readonly credentialed: boolean;
   readonly networks: AllowedNetworks | undefined;
+  /** Bytes only: the agent asked for a tunnel and speaks TLS of its own in it, so a proxy on the way is the one for https. */
+  readonly blind?: boolean;
 }
 
 /** `host:port` for messages and for CONNECT; IPv6 in brackets. */

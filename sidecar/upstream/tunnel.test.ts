@@ -94,6 +94,16 @@ describe('a tunnel through the upstream proxy', () => {
     expect(proxy.heads).toHaveLength(1);
   });
 
+  test("a blind tunnel goes through the proxy for https, whose bytes are the agent's own", async () => {
+    const { port, heads } = await startProxy();
+    const proxyFor = proxySelector({ HTTPS_PROXY: `http://127.0.0.1:${port}` });
+    const upstream = createServer((socket) => socket.on('error', () => {}).pipe(socket));
+    const target = targetFor(await listen(upstream), { scheme: 'http', credentialed: false, blind: true });
+    const connection = await connected(acquire(createUpstreams({ proxyFor }), target));
+    expect(await exchange(connection, 'hello', 'hello')).toBe('hello');
+    expect(heads).toHaveLength(1);
+  });
+
   test('with Basic credentials', async () => {
     const upstreamPort = await startUpstream();
     const proxy = await startProxy({ authorization: CREDENTIALS });
