@@ -1,7 +1,7 @@
 import { Composer, type Document, isAlias, isMap, isScalar, Lexer, LineCounter, type Node, Parser, visit } from 'yaml';
 
 /** Bounds that keep the time and memory of one file small, whatever is in it. */
-const LEXEMES_LIMIT = 600_000;
+const LEXEMES_LIMIT = 450_000;
 const DOCUMENTS_LIMIT = 5_000;
 const DEPTH_LIMIT = 64;
 const ALIASES_LIMIT = 100;
@@ -80,7 +80,11 @@ function* compose(text: string, lines: LineCounter): Generator<Document.Parsed> 
   for (const lexeme of new Lexer().lex(text)) {
     lexemes += 1;
     if (lexemes > LEXEMES_LIMIT) throw new Refused(here(), 'the file has too many parts; split it');
-    for (const token of parser.next(lexeme)) yield* counted(composer.next(token));
+    for (const token of parser.next(lexeme)) {
+      // Not gathered: there can be as many as bytes.
+      if (token.type === 'error') throw new Refused(lines.linePos(token.offset).line, explain('UNEXPECTED_TOKEN'));
+      yield* counted(composer.next(token));
+    }
     if (parser.stack.length > DEPTH_LIMIT) throw new Refused(here(), 'the document is nested too deeply');
   }
   for (const token of parser.end()) yield* counted(composer.next(token));
