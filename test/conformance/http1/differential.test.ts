@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { REFUSED, TAKEN } from './corpus.ts';
+import { mutant, Random } from './mutator.ts';
 import type { Reader, Reading } from './readers/reader.ts';
 import { READERS } from './readers/readers.ts';
 import { destination, readRequests, rebuild } from './readRequests.ts';
@@ -24,6 +25,21 @@ describe.each(Object.entries(READERS))('beside %s', (name, start) => {
   test.each(TAKEN)('what we send is read as we meant it: $name', async ({ message, refusedBy = [] }) => {
     const ours = ourReading(message);
     expect(await reader.read(ours!.sent)).toEqual(refusedBy.includes(name) ? [] : ours!.readings);
+  });
+
+  test('what we send for messages that were changed at random is read as we meant it, as far as it is taken', async () => {
+    const random = new Random(1);
+    let same = 0;
+    for (let sent = 0; sent < 500; ) {
+      const { message, answers } = mutant(random);
+      const ours = answers === undefined ? ourReading(message) : undefined;
+      if (ours === undefined || ours.readings.length === 0) continue;
+      const theirs = await reader.read(ours.sent);
+      expect(theirs, JSON.stringify(message)).toEqual(ours.readings.slice(0, theirs.length));
+      sent++;
+      if (theirs.length === ours.readings.length) same++;
+    }
+    expect(same).toBeGreaterThan(400);
   });
 
   test('we refuse whatever it reads otherwise than we mean it, or send something that it reads as we do', async () => {

@@ -9,6 +9,10 @@ import { reusing } from './splits.ts';
 const REBUILDABLE_LIMIT_BYTES = HEAD_LIMIT_BYTES / 2;
 const ENOUGH_MS = 1_000;
 
+/** RFC 9112 as far as a regular expression can tell: what is taken must be of this form, whatever our own tables say. */
+const REQUEST_HEAD =
+  /^[\w!#$%&'*+.^`|~-]{1,32} [!"$-~]+ HTTP\/1\.[01]\r\n(?:[\w!#$%&'*+.^`|~-]+:[\t\x20-\x7e\x80-\xff]*\r\n){0,100}\r\n$/;
+
 /**
  * What must hold of the codec for any bytes. `cuts`: places to cut them at, in order.
  *
@@ -25,11 +29,23 @@ export function checkProperties({ message, answers }: Input, cuts: readonly numb
     const split = read(reusing(chunks));
     if (split !== whole) throw new Error(`means something else when it is cut:\n${whole}\n${split}`);
   }
+  if (answers === undefined) checkTaken(message);
   if (message.length < REBUILDABLE_LIMIT_BYTES) {
     if (answers === undefined) checkRequestsRebuilt(message);
     else checkResponseRebuilt(message, answers);
   }
   if (performance.now() - start > ENOUGH_MS) throw new Error('takes too long');
+}
+
+function checkTaken(message: string): void {
+  for (const { head } of readRequests([bytesOf(message)]).requests) {
+    const count = (name: string): number => head.text.split(new RegExp(`^${name}:`, 'im')).length - 1;
+    const lengths = count('content-length') + count('transfer-encoding');
+    if (!REQUEST_HEAD.test(head.text)) throw new Error('is taken though it is no request head');
+    if (lengths > 1) throw new Error('is taken though its length is ambiguous');
+    if (count('host') > 1 || (head.minorVersion === 1 && head.host === undefined))
+      throw new Error('is taken without one Host');
+  }
 }
 
 function checkRequestsRebuilt(message: string): void {
