@@ -86,6 +86,8 @@ describe('targets that name no one authority are malformed', () => {
     ['userinfo that looks like the host', 'http://api.openai.com@evil.example/x'],
     ['userinfo behind a backslash', 'http://api.openai.com\\@evil.example/x'],
     ['a fragment that hides userinfo', 'http://api.openai.com#@evil.example/x'],
+    ['a fragment in a path', '/v1/x#y'],
+    ['a fragment in a URL', 'http://api.openai.com/v1/x#y'],
     ['another scheme', 'ftp://api.openai.com/x'],
     ['a scheme without an authority', 'http:/x'],
     ['an empty authority', 'http:///x'],

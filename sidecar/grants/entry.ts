@@ -13,6 +13,8 @@ export interface Entry {
   readonly integration: string;
   /** `namespace/name` */
   readonly credential: string;
+  /** Milliseconds since 1970; RFC 3339 times may differ in their digits and zones, so they are compared as times. */
+  readonly createdAtMs: number;
   readonly hosts: readonly HostPattern[];
   readonly rules: CompiledRules;
   readonly networks: AllowedNetworks;
@@ -24,12 +26,13 @@ export interface Entry {
 
 /** Compiles a grant that the store has validated; one that has not changed stays the very same object, its counts and all. */
 export function compileEntry(grant: Grant, previous?: Entry): Entry {
-  if (previous !== undefined && JSON.stringify(previous.grant) === JSON.stringify(grant)) return previous;
+  if (previous !== undefined && sameGrant(previous.grant, grant)) return previous;
   const hosts = grant.hosts.map(parseHostPattern);
   return {
     grant,
     integration: grant.integration,
     credential: grant.credential,
+    createdAtMs: Date.parse(grant.createdAt),
     hosts,
     rules: compileRules(grant.rules),
     networks: new AllowedNetworks(grant.allowedNetworks),
@@ -37,6 +40,11 @@ export function compileEntry(grant: Grant, previous?: Entry): Entry {
     primary: primaryOf(hosts, grant.allowPlaintext),
     limits: new LimitCounter(grant.limits, previous?.limits),
   };
+}
+
+/** Mostly the very same object; after a new snapshot equal ones. */
+function sameGrant(a: Grant, b: Grant): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
 }
 
 function primaryOf(hosts: readonly HostPattern[], allowPlaintext: boolean): Authority | undefined {

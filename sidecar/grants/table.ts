@@ -90,9 +90,7 @@ function put(lists: Map<number, Entry[]>, port: number, entry: Entry): void {
   else if (!list.includes(entry)) list.push(entry);
 }
 
-/** RFC 3339 times may differ in their digits, so they are compared as times. */
 function byAge(a: Entry, b: Entry): number {
-  const difference = Date.parse(a.grant.createdAt) - Date.parse(b.grant.createdAt);
-  if (difference !== 0) return difference;
+  if (a.createdAtMs !== b.createdAtMs) return a.createdAtMs - b.createdAtMs;
   return a.integration < b.integration ? -1 : a.integration > b.integration ? 1 : 0;
 }
