@@ -116,5 +116,8 @@ describe('a response head', () => {
 test('chunks begin with their size and end with trailers', () => {
   expect(chunkHead(31).toString()).toBe('1f\r\n');
   expect(lastChunk(undefined).toString()).toBe('0\r\n\r\n');
+  expect(lastChunk(fields(['X-Sum', '1'], ['X-Key', 'mine']), new Set(['x-key'])).toString()).toBe(
+    '0\r\nX-Sum: 1\r\n\r\n',
+  );
   expect(lastChunk(fields(['X-Sum', '1'])).toString()).toBe('0\r\nX-Sum: 1\r\n\r\n');
 });

@@ -71,9 +71,9 @@ export function chunkHead(bytes: number): Buffer {
   return Buffer.from(`${bytes.toString(16)}\r\n`, 'latin1');
 }
 
-/** What ends a chunked body. */
-export function lastChunk(trailers: Fields | undefined): Buffer {
-  return Buffer.from(trailers === undefined ? '0\r\n\r\n' : `0\r\n${fieldLines(trailers, undefined)}\r\n`, 'latin1');
+/** What ends a chunked body. `omit`: lower-case keys of trailers that are dropped, as from the head. */
+export function lastChunk(trailers: Fields | undefined, omit?: ReadonlySet<string>): Buffer {
+  return Buffer.from(trailers === undefined ? '0\r\n\r\n' : `0\r\n${fieldLines(trailers, omit)}\r\n`, 'latin1');
 }
 
 const INTERIM_REASONS: Readonly<Record<number, string>> = { 100: 'Continue', 102: 'Processing', 103: 'Early Hints' };

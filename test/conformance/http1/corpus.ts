@@ -32,7 +32,7 @@ const host = (fields: string): string => `GET / HTTP/1.1\r\n${fields}\r\n`;
 const target = (text: string, method = 'GET'): string => line(`${method} ${text} HTTP/1.1`);
 const numbered = (count: number): string => Array.from({ length: count }, (_, n) => `X-${n}: v\r\n`).join('');
 
-export const REFUSED_LINES: readonly Refused[] = [
+const REFUSED_LINES: readonly Refused[] = [
   { name: 'request line ended by LF', message: `GET / HTTP/1.1\n${HOST}\r\n` },
   { name: 'field ended by LF', message: 'GET / HTTP/1.1\r\nHost: a.example\nX: 1\r\n\r\n' },
   { name: 'LF everywhere', message: 'GET / HTTP/1.1\nHost: a.example\n\n' },
@@ -81,7 +81,7 @@ export const REFUSED_LINES: readonly Refused[] = [
   { name: 'trace', message: target('/', 'trace'), code: 'MethodRefused' },
 ];
 
-export const REFUSED_TARGETS: readonly Refused[] = [
+const REFUSED_TARGETS: readonly Refused[] = [
   { name: 'a fragment', message: target('/a#b') },
   { name: 'a byte above ASCII in the target', message: target('/caf\xe9') },
   { name: 'UTF-8 in the target', message: target('/caf\xc3\xa9') },
@@ -132,7 +132,7 @@ const TE_CL = 'Transfer-Encoding: chunked\r\nContent-Length: 6\r\n';
 const te = (lines: string): string => `${POST}${lines}\r\n0\r\n\r\n`;
 const cl = (lines: string): string => `${POST}${lines}\r\nabcde`;
 
-export const REFUSED_FRAMING: readonly Refused[] = [
+const REFUSED_FRAMING: readonly Refused[] = [
   { name: 'CL then TE', message: `${POST}${CL_TE}\r\n0\r\n\r\n${NEXT}` },
   { name: 'TE then CL', message: `${POST}${TE_CL}\r\n0\r\n\r\n${NEXT}` },
   { name: 'CL then TE in HTTP/1.0', message: `POST /p HTTP/1.0\r\n${HOST}${CL_TE}\r\n0\r\n\r\n` },
@@ -169,7 +169,7 @@ export const REFUSED_FRAMING: readonly Refused[] = [
   { name: 'TE with a byte that looks like a k', message: te('Transfer-Encoding: chun\xe2\x84\xaaed\r\n') },
 ];
 
-export const REFUSED_FIELDS: readonly Refused[] = [
+const REFUSED_FIELDS: readonly Refused[] = [
   { name: 'a folded value', message: get('X: a\r\n b\r\n') },
   { name: 'a value folded with a tab', message: get('X: a\r\n\tContent-Length: 5\r\n') },
   { name: 'a first line that is folded', message: host(` X: 1\r\n${HOST}`) },
@@ -206,7 +206,7 @@ export const REFUSED_FIELDS: readonly Refused[] = [
 const chunks = (body: string): string => `${CHUNKED}${body}`;
 const trailer = (lines: string): string => `${CHUNKED}3\r\nabc\r\n0\r\n${lines}\r\n`;
 
-export const REFUSED_CHUNKS: readonly Refused[] = [
+const REFUSED_CHUNKS: readonly Refused[] = [
   { name: 'chunk size ended by LF', message: chunks('3\nabc\r\n0\r\n\r\n') },
   { name: 'chunk ended by LF', message: chunks('3\r\nabc\n0\r\n\r\n') },
   { name: 'chunk ended by CR', message: chunks('3\r\nabc\r0\r\n\r\n') },
