@@ -9,7 +9,6 @@ import { Backend } from './backend.ts';
 import { send } from './connection.ts';
 import type { Reader } from './reader.ts';
 
-const PROGRAM = 'nginx';
 const START_LIMIT_MS = 10_000;
 
 /** nginx as a reverse proxy, with its defaults for what it reads. @throws Error if it is not installed */
