@@ -136,7 +136,7 @@ export class ConnectionFields {
       const option = element.trim();
       if (option === 'close') this.closes = true;
       else if (option === 'keep-alive') this.keeps = true;
-      else if (option === 'upgrade') this.upgrade = this.#upgrade?.toLowerCase();
+      else if (option === 'upgrade') this.upgrade = this.#upgrade?.toLowerCase() || undefined;
       else if (option !== '') {
         if (!consistsOf(option, TOKEN)) throw malformed('Connection is not a list of tokens.');
         if (PROTECTED.has(option) || PROTECTED_PREFIXES.some((prefix) => option.startsWith(prefix))) {
