@@ -11,7 +11,8 @@ const { values } = parseArgs({
 });
 const seed = Number(values.seed ?? Date.now() % 1_000_000_000);
 const names = (Object.keys(TARGETS) as (keyof typeof TARGETS)[]).filter((name) => name === (values.target ?? name));
-if (names.length === 0) throw new RangeError(`no target ${values.target}; there are ${Object.keys(TARGETS).join(', ')}`);
+if (names.length === 0)
+  throw new RangeError(`no target ${values.target}; there are ${Object.keys(TARGETS).join(', ')}`);
 for (const name of names) {
   const seconds = Number(values.seconds) / names.length;
   console.log(`${name}: ${Math.round(seconds)} s from seed ${seed}`);
