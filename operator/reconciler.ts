@@ -108,7 +108,8 @@ export class Reconciler {
     this.#remember();
     if (this.#storeAway === undefined) await this.#act();
     this.#takeLate();
-    const { statuses: objects } = decide(this.#input());
+    const { createdAt, statuses: objects } = decide(this.#input());
+    this.#firstSeen = createdAt;
     const before = statuses.previous;
     if (statuses.write(objects, source.snapshot().problems)) this.#report(before, objects, log);
     if (this.#storeAway === undefined) this.#settled?.();

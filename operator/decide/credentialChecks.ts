@@ -7,8 +7,8 @@ import { wildcardTooWide } from './publicSuffix.ts';
 import { fieldsOf } from './secretFields.ts';
 import type { Check } from './violation.ts';
 
-export const SUPPORTED_SOURCES = ['secret', 'store', 'generated'] as const;
-export type SupportedSource = (typeof SUPPORTED_SOURCES)[number];
+const SUPPORTED_SOURCES = ['secret', 'store', 'generated'] as const;
+type SupportedSource = (typeof SUPPORTED_SOURCES)[number];
 
 export function isSupported(kind: string): kind is SupportedSource {
   return (SUPPORTED_SOURCES as readonly string[]).includes(kind);

@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, realp
 import { join } from 'node:path';
 import { errorCode } from '../../lib/errors.ts';
 
-export const FILE_LIMIT_BYTES = 1024 * 1024;
+const FILE_LIMIT_BYTES = 1024 * 1024;
 const FILES_LIMIT = 5_000;
 const DIRECTORIES_LIMIT = 1_000;
 const DEPTH_LIMIT = 16;
@@ -13,15 +13,15 @@ export interface Scan {
   files: Map<string, string>;
   /** Relative path → size in bytes. */
   sizes: Map<string, number>;
-  /** Relative paths, `''` for the folder itself. */
-  directories: string[];
+  /** Relative path (`''` for the folder itself) → what tells a directory from another that takes its place. */
+  directories: Map<string, string>;
   /** Directories and files that could not be looked at (relative path → code such as EACCES): what is below is not gone. */
   unseen: Map<string, string>;
 }
 
 /** Walks a folder for *.yaml and *.yml, through symbolic links, without dot files (`.sidekey/`, and the `..data` of ConfigMaps). */
 export function scanFolder(folder: string): Scan {
-  const scan: Scan = { files: new Map(), sizes: new Map(), directories: [], unseen: new Map() };
+  const scan: Scan = { files: new Map(), sizes: new Map(), directories: new Map(), unseen: new Map() };
   walk(folder, '', scan, []);
   return scan;
 }
@@ -30,19 +30,22 @@ function walk(folder: string, relative: string, scan: Scan, above: readonly stri
   const path = join(folder, relative);
   let names: string[];
   let real: string;
+  let identity: string;
   try {
     real = realpathSync(path);
     names = readdirSync(path).sort();
+    const { dev, ino } = statSync(path, { bigint: true });
+    identity = `${dev}:${ino}`;
   } catch (error) {
     scan.unseen.set(relative, errorCode(error) ?? 'unreadable');
     return;
   }
   if (above.includes(real)) return; // A link to a directory above.
-  if (above.length >= DEPTH_LIMIT || scan.directories.length >= DIRECTORIES_LIMIT) {
+  if (above.length >= DEPTH_LIMIT || scan.directories.size >= DIRECTORIES_LIMIT) {
     scan.unseen.set(relative, 'too many or too deep directories');
     return;
   }
-  scan.directories.push(relative);
+  scan.directories.set(relative, identity);
   for (const name of names) {
     if (name.startsWith('.') || name === 'node_modules') continue;
     look(folder, relative === '' ? name : `${relative}/${name}`, scan, [...above, real]);

@@ -12,7 +12,7 @@ const POLL_MS = 2_000;
 export class DirectoryWatch {
   readonly #folder: string;
   readonly #onChange: (touched: ReadonlySet<string>) => void;
-  readonly #watchers = new Map<string, FSWatcher>();
+  readonly #watchers = new Map<string, { watcher: FSWatcher; identity: string }>();
   #touched = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #firstAtMs = 0;
@@ -25,15 +25,14 @@ export class DirectoryWatch {
     this.#poll = setInterval(() => this.#fire(), POLL_MS);
   }
 
-  /** Watches exactly these directories (relative paths) from now on. */
-  set(directories: readonly string[]): void {
-    const wanted = new Set(directories);
-    for (const [directory, watcher] of this.#watchers) {
-      if (wanted.has(directory)) continue;
+  /** Watches exactly these directories from now on: relative path → identity (scan.ts). */
+  set(directories: ReadonlyMap<string, string>): void {
+    for (const [directory, { identity, watcher }] of this.#watchers) {
+      if (directories.get(directory) === identity) continue;
       watcher.close();
       this.#watchers.delete(directory);
     }
-    for (const directory of wanted) if (!this.#watchers.has(directory)) this.#add(directory);
+    for (const [directory, identity] of directories) if (!this.#watchers.has(directory)) this.#add(directory, identity);
   }
 
   /** Looks again after `ms`, or earlier if something happens. */
@@ -44,15 +43,15 @@ export class DirectoryWatch {
   close(): void {
     clearInterval(this.#poll);
     clearTimeout(this.#timer);
-    for (const watcher of this.#watchers.values()) watcher.close();
+    for (const { watcher } of this.#watchers.values()) watcher.close();
     this.#watchers.clear();
   }
 
-  #add(directory: string): void {
+  #add(directory: string, identity: string): void {
     try {
       const watcher = watch(join(this.#folder, directory), (_event, name) => this.#changed(directory, name));
       watcher.on('error', () => this.#drop(directory, watcher));
-      this.#watchers.set(directory, watcher);
+      this.#watchers.set(directory, { watcher, identity });
     } catch {
       // Gone, or no watches left in the kernel: the poll sees it.
     }
@@ -60,7 +59,7 @@ export class DirectoryWatch {
 
   #drop(directory: string, watcher: FSWatcher): void {
     watcher.close();
-    if (this.#watchers.get(directory) === watcher) this.#watchers.delete(directory);
+    if (this.#watchers.get(directory)?.watcher === watcher) this.#watchers.delete(directory);
     this.#changed(directory, null);
   }
 

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { AdminCredential } from '../../api/admin.ts';
 import { decodeFields } from '../../api/fields.ts';
@@ -233,6 +234,31 @@ test('material is sent once, not again by a restart of the store or by an edit o
   const kinds = (await auditOf(store)).map(({ event }) => event.kind);
   expect(kinds.filter((kind) => kind === 'material.written').length).toBe(1);
   expect(kinds.filter((kind) => kind === 'credential.applied').length).toBe(1);
+});
+
+test('what the store cannot write is said by its own code, holds nothing else up, and is tried again', async () => {
+  const port = Number(new URL(store.storeUrl).port);
+  await store.stop();
+  const alter = (sql: string) => {
+    const db = new DatabaseSync(stateFiles(store.stateDir).database);
+    db.exec(sql);
+    db.close();
+  };
+  alter(`CREATE TRIGGER broken BEFORE INSERT ON audit WHEN NEW.event LIKE '%integration.applied%'
+    BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`);
+  store = await StoreProcess.start(store.stateDir, { port });
+  write('a.yaml', credentialYaml(), integrationYaml(), secretYaml('sk-1'));
+  const operator = await start();
+  expect(operator.condition('Credential', 'default/key')?.status).toBe('True');
+  expect(operator.condition('Integration', 'default/example')).toMatchObject({
+    status: 'False',
+    reason: 'StoreUnavailable',
+    message: expect.stringContaining('StorageFailed'),
+  });
+  await store.stop();
+  alter('DROP TRIGGER broken');
+  store = await StoreProcess.start(store.stateDir, { port });
+  await eventually('ready', () => operator.condition('Integration', 'default/example')?.status === 'True');
 });
 
 test('createdAt and the times of conditions survive a restart of the operator', async () => {
