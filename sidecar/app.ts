@@ -1,6 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { SidecarBootstrap } from '../api/bootstrap.ts';
 import type { Clock } from '../lib/clock.ts';
-import { CodedError, errorCode, errorText } from '../lib/errors.ts';
+import { errorCode, errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { portInUse } from '../lib/portOwner.ts';
 import { writeBundleFile } from './bundleFile.ts';
@@ -14,11 +15,14 @@ import { ProxyListener } from './listen/proxyListener.ts';
 import { HealthServer } from './record/healthServer.ts';
 import { Metrics } from './record/metrics.ts';
 import { UsageLog } from './record/usage.ts';
+import { startError } from './startErrors.ts';
 import { proxySelector } from './upstream/proxy.ts';
 import { trustedRootsPem } from './upstream/trust.ts';
 import { Upstreams } from './upstream/upstreams.ts';
 
 const HOST = '127.0.0.1';
+/** For telling the store of the last uses and of the end, should it not answer. */
+const FAREWELL_MS = 3_000;
 /** The proxy serves at the latest this long after the store was joined, snapshot or not: a store that falls silent must not keep the agent from hearing why. */
 const SNAPSHOT_WAIT_MS = 2_000;
 
@@ -52,6 +56,7 @@ export async function startSidecar(options: SidecarOptions): Promise<RunningSide
   const upstreams = new Upstreams({ clock, rootsPem, ownPorts, proxyFor: proxySelector(env) });
   const ca = new InterceptCa({ clock });
   writeBundle(bootstrap.bundleFile, rootsPem, ca.caPem);
+  upstreams.prewarm();
   const identity = await joining;
   const { client } = identity;
 
@@ -98,8 +103,6 @@ export async function startSidecar(options: SidecarOptions): Promise<RunningSide
     const proxyPort = await listen(proxy, bootstrap.proxyPort);
     ownPorts.add(healthPort).add(proxyPort);
     await grants.settled(SNAPSHOT_WAIT_MS);
-    // Reads the roots: a few milliseconds that the first request need not wait for.
-    setImmediate(() => upstreams.prewarm());
     return {
       caPem: ca.caPem,
       healthPort,
@@ -108,15 +111,20 @@ export async function startSidecar(options: SidecarOptions): Promise<RunningSide
         stopping = true;
         await proxy.drain(graceMs);
         upstreams.close();
-        await usage.flush();
         events.close();
-        if (grants.ended === undefined) await endSession(identity, log);
+        await Promise.race([farewell(), delay(FAREWELL_MS)]);
         close();
       },
     };
   } catch (error) {
     close();
     throw error;
+  }
+
+  /** The last uses, then the end. */
+  async function farewell(): Promise<void> {
+    await usage.flush();
+    if (grants.ended === undefined) await endSession(identity, log);
   }
 
   function close(): void {
@@ -139,7 +147,7 @@ function writeBundle(file: string, rootsPem: string, caPem: string): void {
   try {
     writeBundleFile(file, rootsPem, caPem);
   } catch (error) {
-    throw new CodedError('BundleUnwritable', `The CA bundle for the agent cannot be written: ${errorText(error)}`);
+    throw startError('BundleUnwritable', `The CA bundle for the agent cannot be written: ${errorText(error)}`);
   }
 }
 
@@ -151,7 +159,8 @@ async function listen(listener: Listener, port: number): Promise<number> {
   try {
     return await listener.listen(port, HOST);
   } catch (error) {
-    if (errorCode(error) !== 'EADDRINUSE') throw error;
-    throw new CodedError('PortInUse', `The sidecar cannot listen on ${HOST}: ${portInUse(port)}.`);
+    const code = errorCode(error);
+    if (code !== 'EADDRINUSE' && code !== 'PortInUse') throw error;
+    throw startError('PortInUse', `The sidecar cannot listen on ${HOST}:${port}: ${portInUse(port)}.`);
   }
 }

@@ -1,5 +1,5 @@
 import type { SidecarBootstrap } from '../api/bootstrap.ts';
-import { CodedError } from '../lib/errors.ts';
+import { startError } from './startErrors.ts';
 
 /** Bounds of the data path; `defaultBounds` unless a test needs others. */
 export interface Bounds {
@@ -52,13 +52,13 @@ const CHECKS: Record<keyof SidecarBootstrap, { check: Check; expected: string }>
 /** Checks what the parent process handed over; by hand, as a schema library costs 8 MB. @throws BootstrapInvalid that names the fields, never their values. */
 export function sidecarBootstrap(value: unknown): SidecarBootstrap {
   const given = (typeof value === 'object' ? value : null) as Readonly<Record<string, unknown>> | null;
-  if (given === null) throw new CodedError('BootstrapInvalid', 'The bootstrap of the sidecar is no object.');
+  if (given === null) throw startError('BootstrapInvalid', 'The bootstrap of the sidecar is no object.');
   const problems = Object.entries(CHECKS)
     .filter(([name, { check }]) => !check(given[name]))
     .map(([name, { expected }]) => `${name}: expected ${expected}`);
   for (const name of Object.keys(given)) if (!Object.hasOwn(CHECKS, name)) problems.push(`${name}: unknown`);
   if (problems.length > 0)
-    throw new CodedError('BootstrapInvalid', `The bootstrap of the sidecar is not valid: ${problems.join('; ')}.`);
+    throw startError('BootstrapInvalid', `The bootstrap of the sidecar is not valid: ${problems.join('; ')}.`);
   return given as unknown as SidecarBootstrap;
 }
 

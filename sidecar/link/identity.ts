@@ -4,9 +4,10 @@ import type { JoinBootstrap } from '../../api/bootstrap.ts';
 import type { JoinAnswer } from '../../api/protocol.ts';
 import type { Session } from '../../api/session.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { CodedError, errorText } from '../../lib/errors.ts';
+import { errorText } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { TLS_DEFAULTS } from '../../lib/tls.ts';
+import { startError } from '../startErrors.ts';
 import { Backoff } from './backoff.ts';
 import { type StoreAddress, storeAddress } from './storeAddress.ts';
 import { StoreClient } from './storeClient.ts';
@@ -51,28 +52,15 @@ export class Identity {
 
   /** Joins with the one-time token of the bootstrap. @throws CodedError JoinFailed */
   static async join(options: IdentityOptions): Promise<Identity> {
-    const { clock, log, bootstrap } = options;
+    const { bootstrap } = options;
     const address = storeAddress(bootstrap.storeUrl);
-    const stranger = new StoreClient(address, createSecureContext({ ...TLS_DEFAULTS, ca: bootstrap.trustBundlePem }));
-    const backoff = new Backoff({ firstMs: 100, limitMs: 2_000 });
-    const untilMs = clock.monotonicMs() + JOIN_LIMIT_MS;
+    const context = createSecureContext({ ...TLS_DEFAULTS, ca: bootstrap.trustBundlePem });
+    const stranger = new StoreClient(address, context);
     try {
-      for (;;) {
-        try {
-          const joined = await certified((publicKeyPem) =>
-            stranger.join({ joinToken: bootstrap.joinToken, publicKeyPem }),
-          );
-          if (joined.answer.session === undefined)
-            throw new CodedError('JoinFailed', 'The join token is no sidecar’s.');
-          return new Identity(options, address, joined, joined.answer.session);
-        } catch (error) {
-          const temporary =
-            error instanceof StoreFailure && (error.code === UNREACHABLE || error.code === 'Overloaded');
-          if (!temporary || clock.monotonicMs() > untilMs) throw joinFailed(error);
-          log.warn({ error: errorText(error) }, 'the store cannot be joined yet');
-          await backoff.pause();
-        }
-      }
+      const joined = await joinWhenThere(stranger, options);
+      const { session } = joined.answer;
+      if (session === undefined) throw startError('JoinFailed', 'The join token is not for a sidecar.');
+      return new Identity(options, address, joined, session);
     } finally {
       stranger.close();
     }
@@ -137,7 +125,20 @@ async function certified(certify: (publicKeyPem: string) => Promise<JoinAnswer>)
   return { answer, context };
 }
 
-function joinFailed(error: unknown): CodedError {
-  if (error instanceof CodedError) return error;
-  return new CodedError('JoinFailed', `The sidecar could not join the store: ${errorText(error)}`);
+/** Waits for a store that is not there yet. @throws CodedError JoinFailed */
+async function joinWhenThere(stranger: StoreClient, { bootstrap, clock, log }: IdentityOptions): Promise<Joined> {
+  const { joinToken } = bootstrap;
+  const backoff = new Backoff({ firstMs: 100, limitMs: 2_000 });
+  const untilMs = clock.monotonicMs() + JOIN_LIMIT_MS;
+  for (;;) {
+    try {
+      return await certified((publicKeyPem) => stranger.join({ joinToken, publicKeyPem }));
+    } catch (error) {
+      const temporary = error instanceof StoreFailure && (error.code === UNREACHABLE || error.code === 'Overloaded');
+      if (!temporary || clock.monotonicMs() > untilMs)
+        throw startError('JoinFailed', `The sidecar could not join the store: ${errorText(error)}`, { cause: error });
+      log.warn({ error: errorText(error) }, 'the store cannot be joined yet');
+      await backoff.pause();
+    }
+  }
 }

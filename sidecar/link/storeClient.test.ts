@@ -93,6 +93,23 @@ test('a join token is good once', async () => {
   await expect(Identity.join(options)).rejects.toMatchObject({ code: 'JoinFailed' });
 });
 
+test('who joins waits for a store that is not there yet', async () => {
+  const bootstrap = await store.bootstrap();
+  await store.process.kill();
+  const warnings: string[] = [];
+  const log = { ...quiet, warn: (_: object, message: string) => void warnings.push(message) };
+  const joining = Identity.join({ clock: systemClock, log, bootstrap, revoked() {} });
+  joining.catch(() => {});
+  await until(() => warnings.length > 1);
+  expect(warnings[0]).toBe('the store cannot be joined yet');
+  await store.restart();
+  // Tokens do not outlive the store that gave them; what counts is that the answer came from the one that is there now.
+  await expect(joining).rejects.toMatchObject({
+    code: 'JoinFailed',
+    message: expect.stringContaining('JoinTokenInvalid'),
+  });
+});
+
 test('a certificate is renewed when it is due, by whichever clock, and opens what the old one did', async () => {
   const times = { monotonic: 0, wall: 0 };
   const clock = {

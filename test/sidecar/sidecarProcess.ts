@@ -21,6 +21,8 @@ export interface SidecarProcessOptions {
   healthPort?: number;
   env?: NodeJS.ProcessEnv;
   nodeArguments?: string[];
+  /** Says something else than a parent would. */
+  bootstrap?: Partial<SidecarBootstrap>;
   /** Uses this store, and leaves it running. */
   store?: TestStore;
 }
@@ -85,6 +87,7 @@ export class SidecarProcess {
         egress: options.egress ?? 'Open',
         bundleFile,
         ...(options.extraCaPem !== undefined && { extraCaFile }),
+        ...options.bootstrap,
       };
       const atMs = performance.now();
       const started = spawnSidecar(options);

@@ -1,0 +1,28 @@
+import { CodedError, type ErrorRow } from '../lib/errors.ts';
+
+/** Every way a sidecar does not start; docs/errors.md lists the same. None of them reaches HTTP: the parent hears of them. */
+export const START_ERRORS = {
+  BootstrapInvalid: { status: 0, retryable: false, help: 'The parent process handed over no valid bootstrap.' },
+  JoinFailed: {
+    status: 0,
+    retryable: true,
+    help: 'The store cannot be reached, or does not take the join token: each is good once and for a minute.',
+  },
+  PortInUse: {
+    status: 0,
+    retryable: false,
+    help: 'Another process listens on the port; stop it or choose another port.',
+  },
+  BundleUnwritable: {
+    status: 0,
+    retryable: false,
+    help: 'The file of CA certificates for the agent cannot be written; see to its directory.',
+  },
+  ExtraCaInvalid: { status: 0, retryable: false, help: 'The file of extra CAs has no certificate that can be read.' },
+} as const satisfies Record<string, ErrorRow>;
+
+export type StartErrorCode = keyof typeof START_ERRORS;
+
+export function startError(code: StartErrorCode, message: string, options?: ErrorOptions): CodedError<StartErrorCode> {
+  return new CodedError(code, message, options);
+}
