@@ -1,3 +1,5 @@
+import { constants } from 'node:os';
+
 /** What the exit code of a command says; every help text lists those that it uses. */
 export const EXIT = {
   ok: 0,
@@ -16,4 +18,9 @@ export const EXIT = {
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 /** What a shell adds to the number of the signal that ended a command. */
-export const SIGNAL_BASE = 128;
+const SIGNAL_BASE = 128;
+
+/** As a shell tells that a signal ended a command. */
+export function signalExitCode(signal: NodeJS.Signals): number {
+  return SIGNAL_BASE + (constants.signals[signal] ?? 0);
+}

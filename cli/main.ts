@@ -61,4 +61,5 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) =>
   process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed),
 );
 process.stderr.on('error', () => {});
-process.exitCode = await main(process.argv.slice(2));
+// At once: a sidecar that is still starting must not hold us up, and ends with us.
+process.exit(await main(process.argv.slice(2)));

@@ -7,6 +7,7 @@ import type { Grant } from '../../api/grant.ts';
 import { AdminClient } from '../adminClient.ts';
 import type { Context } from '../context.ts';
 import { usageError } from '../errors.ts';
+import { signalExitCode } from '../exitCodes.ts';
 import { type Folder, findFolder, notRunning, readRunFile } from '../folder.ts';
 import { type FolderObjects, folderObjects, grantsOf } from '../folderGrants.ts';
 import { logFile, openLog } from '../logs.ts';
@@ -14,6 +15,7 @@ import { endText, Part } from '../part.ts';
 import { count } from '../render/table.ts';
 import { agentEnv } from '../run/agentEnv.ts';
 import { runAgent } from '../run/agentProcess.ts';
+import { AgentSignals } from '../run/agentSignals.ts';
 import { type AgentUser, agentUser } from '../run/agentUser.ts';
 import { nameOf } from '../run/knownVariables.ts';
 import { RunDir } from '../run/runDir.ts';
@@ -44,12 +46,17 @@ export async function run(context: Context, command: readonly string[], options:
   const folder = findFolder(context);
   const user = agentUser(options.user, context.env);
   if (user?.uid === 0) context.warn('the agent runs as root and can read the memory of the sidecar and the store');
+  const signals = new AgentSignals();
   const dir = new RunDir();
   try {
-    const [sidecar, objects] = await withProgress(context.terminal, 'starting the sidecar', () =>
+    const started = await withProgress(context.terminal, 'starting the sidecar', () =>
       // The one talks to the store while the other reads files.
-      Promise.all([Sidecar.start({ context, folder, options, dir }), folderObjects(folder.path)]),
+      signals.orInterrupted(
+        Promise.all([Sidecar.start({ context, folder, options, dir }), folderObjects(folder.path)]),
+      ),
     );
+    if (typeof started === 'string') return signalExitCode(started);
+    const [sidecar, objects] = started;
     try {
       dir.finish(new Date());
       const grants = grantsOf(objects, options.subject);
@@ -63,11 +70,12 @@ export async function run(context: Context, command: readonly string[], options:
         keepEnv: options.keepEnv,
       });
       for (const warning of warnings) context.warn(warning);
-      return await runAgent({ command, env: { ...env, ...userEnv(user, dir) }, user });
+      return await runAgent({ command, env: { ...env, ...userEnv(user, dir) }, signals, user });
     } finally {
       await sidecar.stop();
     }
   } finally {
+    signals.off();
     dir.remove();
   }
 }

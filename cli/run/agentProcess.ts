@@ -1,25 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { constants } from 'node:os';
+import { spawn } from 'node:child_process';
 import { errorCode } from '../../lib/errors.ts';
 import { CliError } from '../errors.ts';
-import { EXIT, SIGNAL_BASE } from '../exitCodes.ts';
+import { EXIT, signalExitCode } from '../exitCodes.ts';
+import type { AgentSignals } from './agentSignals.ts';
 import type { AgentUser } from './agentUser.ts';
 
-/** Passed on as they come. Signals that cannot be caught (KILL, STOP) end or stop us; the agent's proxy then goes with us. */
-const PASSED_ON: readonly NodeJS.Signals[] = [
-  'SIGINT',
-  'SIGTERM',
-  'SIGHUP',
-  'SIGQUIT',
-  'SIGUSR1',
-  'SIGUSR2',
-  'SIGWINCH',
-  'SIGCONT',
-];
-/** What a terminal sends to the agent by itself, as it is in our process group: a second one would count twice. */
-const FROM_TERMINAL: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGQUIT', 'SIGWINCH']);
-
 export interface AgentOptions {
+  signals: AgentSignals;
   command: readonly string[];
   env: Record<string, string>;
   user: AgentUser | undefined;
@@ -39,31 +26,11 @@ export async function runAgent(options: AgentOptions): Promise<number> {
     env: options.env,
     ...(user !== undefined && { uid: user.uid, gid: user.gid }),
   });
-  const off = passSignals(child);
-  try {
-    return await new Promise<number>((resolve, reject) => {
-      child.once('error', (error) => reject(startError(error, file, user)));
-      child.once('exit', (code, signal) => {
-        resolve(signal === null ? (code ?? EXIT.failed) : SIGNAL_BASE + (constants.signals[signal] ?? 0));
-      });
-    });
-  } finally {
-    off();
-  }
-}
-
-function passSignals(child: ChildProcess): () => void {
-  const terminal = [process.stdin, process.stdout, process.stderr].some((stream) => stream.isTTY === true);
-  const handlers = PASSED_ON.map((signal) => {
-    const handler = () => {
-      if (!(terminal && FROM_TERMINAL.has(signal))) child.kill(signal);
-    };
-    process.on(signal, handler);
-    return { signal, handler };
+  options.signals.passTo(child);
+  return new Promise<number>((resolve, reject) => {
+    child.once('error', (error) => reject(startError(error, file, user)));
+    child.once('exit', (code, signal) => resolve(signal === null ? (code ?? EXIT.failed) : signalExitCode(signal)));
   });
-  return () => {
-    for (const { signal, handler } of handlers) process.off(signal, handler);
-  };
 }
 
 function startError(error: Error, file: string, user: AgentUser | undefined): CliError {
