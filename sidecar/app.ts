@@ -15,7 +15,7 @@ import { ProxyListener } from './listen/proxyListener.ts';
 import { HealthServer } from './record/healthServer.ts';
 import { Metrics } from './record/metrics.ts';
 import { UsageLog } from './record/usage.ts';
-import { startError } from './startErrors.ts';
+import { isStartError, START_ERRORS, type StartErrorCode, startError } from './startErrors.ts';
 import { proxySelector } from './upstream/proxy.ts';
 import { trustedRootsPem } from './upstream/trust.ts';
 import { Upstreams } from './upstream/upstreams.ts';
@@ -42,7 +42,7 @@ export interface RunningSidecar {
   stop(graceMs: number): Promise<void>;
 }
 
-/** Joins the store, then listens. @throws CodedError PortInUse, JoinFailed, ExtraCaInvalid, BundleUnwritable */
+/** Joins the store, then listens. @throws CodedError of START_ERRORS */
 export async function startSidecar(options: SidecarOptions): Promise<RunningSidecar> {
   const { bootstrap, clock, env, log } = options;
   let stopping = false;
@@ -52,10 +52,11 @@ export async function startSidecar(options: SidecarOptions): Promise<RunningSide
   // The store's answer takes a moment; the rest is prepared meanwhile.
   const joining = Identity.join({ bootstrap, clock, log, revoked });
   joining.catch(() => {});
-  const rootsPem = trustedRootsPem(bootstrap.extraCaFile, env);
-  const upstreams = new Upstreams({ clock, rootsPem, ownPorts, proxyFor: proxySelector(env) });
+  const rootsPem = orStartError('ExtraCaInvalid', () => trustedRootsPem(bootstrap.extraCaFile, env));
+  const proxyFor = orStartError('ProxyInvalid', () => proxySelector(env));
+  const upstreams = new Upstreams({ clock, rootsPem, ownPorts, proxyFor });
   const ca = new InterceptCa({ clock });
-  writeBundle(bootstrap.bundleFile, rootsPem, ca.caPem);
+  orStartError('BundleUnwritable', () => writeBundleFile(bootstrap.bundleFile, rootsPem, ca.caPem));
   upstreams.prewarm();
   const identity = await joining;
   const { client } = identity;
@@ -117,6 +118,7 @@ export async function startSidecar(options: SidecarOptions): Promise<RunningSide
       },
     };
   } catch (error) {
+    await Promise.race([farewell(), delay(FAREWELL_MS)]);
     close();
     throw error;
   }
@@ -143,11 +145,12 @@ async function endSession({ client }: Identity, log: Logger): Promise<void> {
   }
 }
 
-function writeBundle(file: string, rootsPem: string, caPem: string): void {
+/** @throws CodedError with the code, naming what is wrong; errors that have one of ours keep it. */
+function orStartError<T>(code: StartErrorCode, make: () => T): T {
   try {
-    writeBundleFile(file, rootsPem, caPem);
+    return make();
   } catch (error) {
-    throw startError('BundleUnwritable', `The CA bundle for the agent cannot be written: ${errorText(error)}`);
+    throw isStartError(error) ? error : startError(code, `${START_ERRORS[code].help} (${errorText(error)})`);
   }
 }
 

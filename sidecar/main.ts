@@ -4,6 +4,7 @@ import { errorCode, errorText } from '../lib/errors.ts';
 import { startSidecar } from './app.ts';
 import { sidecarBootstrap } from './config.ts';
 import { createLogger } from './log.ts';
+import { isStartError } from './startErrors.ts';
 
 /** For what runs when the sidecar is asked to end, as Kubernetes does before it takes the pod away. */
 const GRACE_MS = 10_000;
@@ -53,7 +54,7 @@ try {
   control = await openControl();
   await main(control);
 } catch (error) {
-  const code = errorCode(error) ?? 'InternalError';
+  const code = isStartError(error) ? error.code : 'InternalError';
   log.error({ code, error: errorText(error) }, 'the sidecar could not start');
   control?.ready({ type: 'failed', code, message: errorText(error) });
   process.exit(1);

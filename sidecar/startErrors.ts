@@ -18,11 +18,20 @@ export const START_ERRORS = {
     retryable: false,
     help: 'The file of CA certificates for the agent cannot be written; see to its directory.',
   },
-  ExtraCaInvalid: { status: 0, retryable: false, help: 'The file of extra CAs has no certificate that can be read.' },
+  ExtraCaInvalid: { status: 0, retryable: false, help: 'The file of extra CAs cannot be read or has no certificate.' },
+  ProxyInvalid: {
+    status: 0,
+    retryable: false,
+    help: 'HTTPS_PROXY or HTTP_PROXY of the sidecar is no http:// or https:// URL.',
+  },
 } as const satisfies Record<string, ErrorRow>;
 
 export type StartErrorCode = keyof typeof START_ERRORS;
 
 export function startError(code: StartErrorCode, message: string, options?: ErrorOptions): CodedError<StartErrorCode> {
   return new CodedError(code, message, options);
+}
+
+export function isStartError(error: unknown): error is CodedError<StartErrorCode> {
+  return error instanceof CodedError && Object.hasOwn(START_ERRORS, error.code);
 }

@@ -21,6 +21,7 @@ export class Connections {
   #context: SecureContext;
   readonly #open = new Set<StoreConnection>();
   readonly #queue: Queued[] = [];
+  #closed = false;
 
   constructor(address: StoreAddress, context: SecureContext) {
     this.#address = address;
@@ -38,8 +39,11 @@ export class Connections {
   /** @throws StoreFailure */
   send(request: StoreRequest, timeoutMs: number): Promise<StoreAnswer> {
     return new Promise((resolve, reject) => {
-      if (this.#queue.length >= QUEUE_LIMIT) {
-        reject(new StoreFailure(UNREACHABLE, `${QUEUE_LIMIT} requests to the store wait already`));
+      if (this.#closed || this.#queue.length >= QUEUE_LIMIT) {
+        const why = this.#closed
+          ? 'the link to the store is closed'
+          : `${QUEUE_LIMIT} requests to the store wait already`;
+        reject(new StoreFailure(UNREACHABLE, why));
         return;
       }
       const queued: Queued = { request, resolve, reject, timer: setTimeout(() => this.#late(queued), timeoutMs) };
@@ -48,8 +52,13 @@ export class Connections {
     });
   }
 
-  /** What is under way fails. */
+  /** What is under way or waits fails, and whatever comes later. */
   close(): void {
+    this.#closed = true;
+    for (const { reject, timer } of this.#queue.splice(0)) {
+      clearTimeout(timer);
+      reject(new StoreFailure(UNREACHABLE, 'the link to the store is closed'));
+    }
     for (const connection of this.#open) connection.destroy();
   }
 

@@ -42,6 +42,8 @@ export class HealthServer {
   async listen(port: number, host: string): Promise<number> {
     this.#server.listen(port, host);
     await once(this.#server, 'listening');
+    // Such as a connection that cannot be accepted now: the next one may.
+    this.#server.on('error', () => {});
     return (this.#server.address() as AddressInfo).port;
   }
 

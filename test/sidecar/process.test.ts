@@ -189,7 +189,8 @@ test('whatever bytes come in on its ports, it goes on', async () => {
   expect(sidecar.running).toBe(true);
 });
 
-test('a start that cannot succeed says why', async () => {
+test('a start that cannot succeed says why, and leaves no session behind', async () => {
+  const sessions = await store.sessions();
   const taken = createServer();
   await once(taken.listen(0, '127.0.0.1'), 'listening');
   onTestFinished(() => void taken.close());
@@ -199,6 +200,16 @@ test('a start that cannot succeed says why', async () => {
     message: expect.stringContaining(`${port}`),
   });
   await expect(start({ healthPort: port })).rejects.toMatchObject({ code: 'PortInUse' });
+  const missing = { bootstrap: { extraCaFile: '/nowhere/ca.pem' } };
+  await expect(start(missing)).rejects.toMatchObject({
+    code: 'ExtraCaInvalid',
+    message: expect.stringContaining('/nowhere/ca.pem'),
+  });
+  const env = { HTTPS_PROXY: 'ftp://user:password-of-the-proxy@proxy' };
+  await expect(start({ env })).rejects.toMatchObject({
+    code: 'ProxyInvalid',
+    message: expect.not.stringContaining('password-of'),
+  });
   await expect(start({ extraCaPem: 'no certificate' })).rejects.toMatchObject({ code: 'ExtraCaInvalid' });
   await expect(start({ bootstrap: { joinToken: 'wrong' } })).rejects.toMatchObject({ code: 'JoinFailed' });
   await expect(start({ bootstrap: { bundleFile: '/nowhere/at/all' } })).rejects.toMatchObject({
@@ -209,4 +220,5 @@ test('a start that cannot succeed says why', async () => {
     code: 'BootstrapInvalid',
     message: expect.not.stringContaining('token-of'),
   });
+  expect((await store.sessions()).length).toBe(sessions.length);
 });
