@@ -76,6 +76,8 @@ export async function startSidecar(options: SidecarOptions): Promise<RunningSide
     upstreams,
     usage,
   };
+  // Connections that were opened for what is gone; their ids are made in exchange/target.ts.
+  grants.onRevoked((integration) => upstreams.dropIdle((id) => id.endsWith(` ${integration}`)));
   grants.onVersion((credential) => upstreams.dropIdle((id) => id.includes(` ${credential}@`)));
   const events = new EventStream({
     address: identity.address,
