@@ -190,9 +190,13 @@ async function bootstrapped({ child, control, log }: Started, bootstrap: object)
 
 async function firstMessage(control: Duplex): Promise<PartMessage | undefined> {
   let text = '';
-  for await (const chunk of control.iterator({ destroyOnReturn: false })) {
-    text += chunk;
-    if (text.includes('\n')) return JSON.parse(text);
+  try {
+    for await (const chunk of control.iterator({ destroyOnReturn: false })) {
+      text += chunk;
+      if (text.includes('\n')) return JSON.parse(text);
+    }
+  } catch {
+    // It ended before it read what it was told; its log says why.
   }
   return undefined;
 }
