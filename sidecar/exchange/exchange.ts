@@ -1,33 +1,27 @@
-import { authorityText, hostHeader } from '../decide/authority.ts';
+import { authorityText } from '../decide/authority.ts';
 import { decide } from '../decide/decide.ts';
 import { type Located, locate } from '../decide/locate.ts';
 import { REFUSALS, type Refusal, type RefusalCode, refuse } from '../errors.ts';
 import type { Entry } from '../grants/entry.ts';
 import type { HeldLease } from '../grants/lease.ts';
-import { BodyDecoder } from '../http1/body.ts';
 import { MalformedMessage } from '../http1/malformed.ts';
 import { NO_BODY, type RequestHead, type ResponseHead } from '../http1/message.ts';
-import { requestHead, responseHead } from '../http1/writer.ts';
-import { Scrubber } from '../scrub/scrubber.ts';
+import { responseHead } from '../http1/writer.ts';
 import type { UpstreamConnection } from '../upstream/upstreams.ts';
 import type { AgentSide } from './agentSide.ts';
 import type { Answer } from './answer.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
+import { Discard } from './discard.ts';
 import { logFault } from './fault.ts';
 import type { Cuttable } from './inFlight.ts';
-import { Outbox } from './outbox.ts';
+import { outgoing } from './outgoing.ts';
+import { type Overdue, overdue, Patience, REFRESH_LIMIT_MS } from './patience.ts';
 import { refusalAnswer } from './refusalAnswer.ts';
 import { Replay } from './replay.ts';
-import { RequestBody } from './requestBody.ts';
 import { Splice } from './splice.ts';
 import { StreamLease } from './streamLease.ts';
 import { targetOf } from './target.ts';
-import { identityOnly, switchable, withoutExtensions } from './upgrade.ts';
-
-/** How much of a refused request's body is read so that the connection can be kept. */
-const DISCARD_LIMIT_BYTES = 64 * 1024;
-/** For a newer version of a credential that an upstream refused; then the agent gets the 401. */
-const REFRESH_LIMIT_MS = 10_000;
+import { identityOnly, switchable } from './upgrade.ts';
 
 type State =
   | 'deciding'
@@ -62,19 +56,18 @@ export class Exchange implements AttemptOwner, Cuttable {
   #refreshed = false;
   #splice: Splice | undefined;
   #stream: StreamLease | undefined;
-  #discard: BodyDecoder | undefined;
+  #discard: Discard | undefined;
   /** Status that the agent got; 0 before. */
   #status = 0;
   #refusedCode: RefusalCode | undefined;
   #resetToCut = false;
-  #progress = -1;
-  #progressMs: number;
+  readonly #patience: Patience;
 
   constructor(agent: AgentSide, request: RequestHead) {
     this.#agent = agent;
     this.#request = request;
     this.#startedMs = agent.context.deps.clock.monotonicMs();
-    this.#progressMs = agent.context.nowMs;
+    this.#patience = new Patience(agent.context.nowMs);
   }
 
   get integration(): string {
@@ -189,9 +182,15 @@ export class Exchange implements AttemptOwner, Cuttable {
   }
 
   #send(connection: UpstreamConnection): void {
-    const parts = this.#compose(connection);
-    if (parts === undefined) return;
-    const { attempt, head } = parts;
+    const request = this.#request;
+    const parts = outgoing(connection.socket, request, this.#located!, this.#entry, this.#lease);
+    if ('kind' in parts) {
+      connection.release();
+      this.#refuse(parts);
+      return;
+    }
+    const { head, body, up, scrubber } = parts;
+    const attempt = new Attempt({ owner: this, agent: this.#agent, request, connection, body, up, scrubber });
     this.#attempt = attempt;
     this.#state = 'sent';
     try {
@@ -204,51 +203,7 @@ export class Exchange implements AttemptOwner, Cuttable {
       return;
     }
     attempt.send(head);
-    if (!attempt.body.done && !attempt.blocked) this.#agent.readOn();
-  }
-
-  /** The request as it goes upstream, with its material; undefined if that was refused. */
-  #compose(connection: UpstreamConnection): { attempt: Attempt; head: Buffer } | undefined {
-    const request = this.#request;
-    const entry = this.#entry;
-    const lease = this.#lease;
-    const { authority, path, query } = this.#located!;
-    const { fields, framing, method } = request;
-    const upgrade = switchable(request, entry !== undefined);
-    const host = hostHeader(authority);
-    const up = new Outbox(connection.socket);
-    if (entry === undefined || lease === undefined) {
-      const body = new RequestBody(framing, undefined, up);
-      const target = path + query;
-      const { expectContinue } = request;
-      const head = requestHead({ method, target, host, fields, framing: body.framing, upgrade, expectContinue });
-      return { attempt: this.#attemptOn(connection, body, up, undefined), head };
-    }
-    const placed = entry.plan.place(lease, { path, query, fields, contentType: fields.get('content-type') });
-    if ('kind' in placed) {
-      connection.release();
-      this.#refuse(placed);
-      return undefined;
-    }
-    const body = new RequestBody(framing, placed.body, up);
-    const head = requestHead({
-      method,
-      target: placed.target ?? path + query,
-      host,
-      fields,
-      omit: upgrade === undefined ? placed.omit : withoutExtensions(placed.omit),
-      lines: placed.lines,
-      framing: body.framing,
-      upgrade,
-      expectContinue: request.expectContinue,
-    });
-    placed.target?.fill(0);
-    if (placed.linesOwned) placed.lines?.fill(0);
-    return { attempt: this.#attemptOn(connection, body, up, new Scrubber(entry.plan.needles(lease))), head };
-  }
-
-  #attemptOn(connection: UpstreamConnection, body: RequestBody, up: Outbox, scrubber: Scrubber | undefined): Attempt {
-    return new Attempt({ owner: this, agent: this.#agent, request: this.#request, connection, body, up, scrubber });
+    if (!body.done && !attempt.blocked) this.#agent.readOn();
   }
 
   #takeHeld(attempt: Attempt): void {
@@ -268,7 +223,11 @@ export class Exchange implements AttemptOwner, Cuttable {
   /** Body bytes of the agent. Returns where the body ends in `chunk`; `readsBody` says whether they are wanted. */
   body(chunk: Buffer): number {
     try {
-      if (this.#discard !== undefined) return this.#discarded(this.#discard, chunk);
+      if (this.#discard !== undefined) {
+        const end = this.#discard.push(chunk);
+        if (this.#discard.done) this.#over(true);
+        return end;
+      }
       const attempt = this.#attempt!;
       const end = attempt.take(chunk, 0);
       if (this.#state === 'sent') this.#keep(attempt, end === chunk.length ? chunk : chunk.subarray(0, end));
@@ -278,12 +237,6 @@ export class Exchange implements AttemptOwner, Cuttable {
       this.#badBody(error);
       return chunk.length;
     }
-  }
-
-  #discarded(decoder: BodyDecoder, chunk: Buffer): number {
-    const end = decoder.decode(chunk, 0, nothing);
-    if (decoder.done) this.#over(true);
-    return end;
   }
 
   #badBody(error: unknown): void {
@@ -415,49 +368,52 @@ export class Exchange implements AttemptOwner, Cuttable {
   }
 
   sweep(nowMs: number): void {
-    const attempt = this.#attempt;
-    const progress = (attempt === undefined ? 0 : attempt.bytesUp + attempt.bytesDown) + (this.#splice?.bytes ?? 0);
-    if (progress !== this.#progress) {
-      this.#progress = progress;
-      this.#progressMs = nowMs;
-    }
     if (this.#stream?.over(nowMs) === true) {
       this.#fail(refuse('StoreUnavailable', 'The lease of the credential ended.'), true);
       return;
     }
-    const silentMs = nowMs - this.#progressMs;
-    const limits = this.#agent.context.deps.limits;
-    if (this.#state === 'refreshing') {
-      if (silentMs > REFRESH_LIMIT_MS) this.#giveUpRefresh();
-    } else if (this.#state === 'answering' || this.#state === 'switched') {
-      if (silentMs > limits.silenceTimeoutMs) {
+    const attempt = this.#attempt;
+    const bytes = (attempt === undefined ? 0 : attempt.bytesUp + attempt.bytesDown) + (this.#splice?.bytes ?? 0);
+    const silentMs = this.#patience.silentMs(bytes, nowMs);
+    const { limits } = this.#agent.context.deps;
+    switch (this.#state) {
+      case 'sent':
+        this.#sweepSent(overdue(attempt!, this.#request.expectContinue, silentMs, limits), silentMs);
+        break;
+      case 'refreshing':
+        if (silentMs > REFRESH_LIMIT_MS) this.#giveUpRefresh();
+        break;
+      case 'answering':
+      case 'switched':
         // An agent that does not read what is written would not read on either.
-        this.#fail(refuse('UpstreamTimeout', 'The answer stopped coming.'), this.#agent.socket.writableLength > 0);
-      }
-    } else if (this.#state === 'discarding') {
-      if (silentMs > limits.bodyTimeoutMs) this.#over(false);
-    } else if (this.#state === 'sent') this.#sweepSent(attempt!, silentMs);
+        if (silentMs > limits.silenceTimeoutMs)
+          this.#fail(refuse('UpstreamTimeout', 'The answer stopped coming.'), this.#agent.socket.writableLength > 0);
+        break;
+      case 'discarding':
+        if (silentMs > limits.bodyTimeoutMs) this.#over(false);
+        break;
+      default:
+        // Leases and connections have bounds of their own.
+        break;
+    }
+  }
+
+  #sweepSent(whose: Overdue, silentMs: number): void {
+    if (whose === undefined) return;
+    const seconds = Math.round(silentMs / 1_000);
+    const upstream = authorityText(this.#located!.authority);
+    if (whose === 'agent')
+      this.#fail(refuse('RequestTimeout', `Nothing of the request's body has come for ${seconds} s.`));
+    else {
+      const what = whose === 'upstream' ? 'read on' : 'answer';
+      this.#fail(refuse('UpstreamTimeout', `${upstream} did not ${what} for ${seconds} s.`));
+    }
   }
 
   #giveUpRefresh(): void {
     this.#cancel?.();
     this.#cancel = undefined;
     this.#passOn();
-  }
-
-  #sweepSent(attempt: Attempt, silentMs: number): void {
-    const { limits } = this.#agent.context.deps;
-    const uploading = !attempt.body.done && !this.#request.expectContinue;
-    if (silentMs <= (uploading ? limits.bodyTimeoutMs : limits.answerTimeoutMs)) return;
-    const seconds = Math.round(silentMs / 1_000);
-    if (uploading && !attempt.blocked) {
-      this.#fail(refuse('RequestTimeout', `Nothing of the request's body has come for ${seconds} s.`));
-    } else {
-      const upstream = authorityText(this.#located!.authority);
-      this.#fail(
-        refuse('UpstreamTimeout', `${upstream} did not ${uploading ? 'read on' : 'answer'} for ${seconds} s.`),
-      );
-    }
   }
 
   /** Ends the exchange early: with a refusal if the agent has heard nothing yet, else by cutting the answer short. */
@@ -477,9 +433,10 @@ export class Exchange implements AttemptOwner, Cuttable {
   #refuse(refusal: Refusal): void {
     this.#cancel?.();
     this.#cancel = undefined;
-    const discard = this.#attempt === undefined && refusal.code !== 'InternalError' ? this.#discardable() : undefined;
-    const reusable =
-      this.mayKeepAlive && (discard !== undefined || this.requestDone) && refusal.code !== 'InternalError';
+    // Of a body that was read from already, nobody knows any more what is still to come.
+    const discard = this.#attempt === undefined ? Discard.begin(this.#agent, this.#request) : undefined;
+    const clear = discard !== undefined || this.requestDone;
+    const reusable = clear && this.mayKeepAlive && refusal.code !== 'InternalError';
     this.#status = REFUSALS[refusal.code].status;
     this.#refusedCode = refusal.code;
     this.#agent.socket.write(refusalAnswer(refusal, { headOnly: this.#request.method === 'HEAD', close: !reusable }));
@@ -487,27 +444,8 @@ export class Exchange implements AttemptOwner, Cuttable {
     else {
       this.#discard = discard;
       this.#state = 'discarding';
-      this.#progressMs = this.#agent.context.nowMs;
       this.#agent.readOn();
     }
-  }
-
-  /** What reads the rest of a body that nobody wants, if that is little; most of it came with the head. */
-  #discardable(): BodyDecoder | undefined {
-    const { framing, expectContinue } = this.#request;
-    if (framing.kind === 'none') return undefined;
-    const decoder = new BodyDecoder(framing);
-    const held = this.#agent.takeHeld();
-    if (held !== undefined) {
-      try {
-        const end = decoder.decode(held, 0, nothing);
-        if (end < held.length) this.#agent.putBack(held.subarray(end));
-      } catch {
-        return undefined;
-      }
-    }
-    const little = framing.kind === 'length' && framing.bytes <= DISCARD_LIMIT_BYTES && !expectContinue;
-    return decoder.done || little ? decoder : undefined;
   }
 
   #over(reusable: boolean): void {
