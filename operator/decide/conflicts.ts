@@ -52,9 +52,10 @@ function settleAliases(inForce: readonly IntegrationVerdict[]): void {
 function conflict(a: IntegrationVerdict, b: IntegrationVerdict): boolean {
   if (a === b) return false;
   const [one, other] = [a.object.value.spec, b.object.value.spec];
+  // In order of cost: a folder may have thousands of Integrations for one host, one for each role.
   return (
-    sharedHost(one.hosts, other.hosts) !== undefined &&
     subjectsOverlap(one.subjects, other.subjects) &&
+    sharedHost(one.hosts, other.hosts) !== undefined &&
     rulesTie(one.rules ?? [], other.rules ?? [])
   );
 }

@@ -64,7 +64,8 @@ export class DirectoryWatch {
   }
 
   #changed(directory: string, name: string | null): void {
-    if (name === '.sidekey') return; // Our own state.
+    // Swap files of editors and our own state; but `..data` is how a ConfigMap changes.
+    if (name?.startsWith('.') && !name.startsWith('..')) return;
     if (name !== null) this.#touched.add(directory === '' ? name : `${directory}/${name}`);
     const nowMs = performance.now();
     if (this.#firstAtMs === 0) this.#firstAtMs = nowMs;
