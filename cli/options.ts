@@ -1,7 +1,9 @@
 import { Option } from 'commander';
-import { DEFAULT_NAMESPACE, LabelName, WordName } from '../api/metadata.ts';
+import type { Subject } from '../store/grants.ts';
 import { usageError } from './errors.ts';
-import type { Subject } from './subject.ts';
+
+/** api/metadata.ts has it too, with the schemas, which take too long to load for `--help`. */
+const DEFAULT_NAMESPACE = 'default';
 
 /** Options that several commands have. */
 export const dirOption = () =>
@@ -36,21 +38,10 @@ export interface SubjectFlags {
   egress: 'open' | 'closed';
 }
 
-/** @throws Usage */
+/** The subject as it was given; checkSubject says whether it is one. */
 export function subjectOf(flags: SubjectFlags): Subject {
   // `--tag a,b` is what many expect.
   const tags = [...new Set((flags.tag ?? []).flatMap((tag) => tag.split(',')).filter((tag) => tag !== ''))];
-  for (const [option, word] of [
-    ...tags.map((tag) => ['--tag', tag]),
-    ...(flags.role === undefined ? [] : [['--role', flags.role]]),
-  ])
-    if (!WordName.safeParse(word).success)
-      throw usageError(
-        `${option} ${word} is not valid`,
-        'it has letters, digits, dashes, dots and underscores, at most 63',
-      );
-  if (!LabelName.safeParse(flags.namespace).success)
-    throw usageError(`--namespace ${flags.namespace} is not valid`, 'it has lower-case letters, digits and dashes');
   return {
     namespace: flags.namespace,
     serviceAccount: flags.serviceAccount,

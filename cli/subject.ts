@@ -1,6 +1,24 @@
+import { LabelName, WordName } from '../api/metadata.ts';
 import { type IntegrationObject, namespaceOf, type Subject } from '../store/grants.ts';
 
+import { usageError } from './errors.ts';
+
 export type { Subject };
+
+/** @throws Usage that names the option */
+export function checkSubject(subject: Subject): Subject {
+  const words = [...subject.tags.map((tag) => ['--tag', tag]), ['--role', subject.role]];
+  for (const [option, word] of words) {
+    if (word !== undefined && !WordName.safeParse(word).success)
+      throw usageError(
+        `${option} ${word} is not valid`,
+        'it has letters, digits, dashes, dots and underscores, at most 63',
+      );
+  }
+  if (!LabelName.safeParse(subject.namespace).success)
+    throw usageError(`--namespace ${subject.namespace} is not valid`, 'it has lower-case letters, digits and dashes');
+  return subject;
+}
 
 /** `role researcher, tags llm, web` */
 export function subjectText({ role, tags, serviceAccount, namespace }: Subject): string {

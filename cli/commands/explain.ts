@@ -5,7 +5,7 @@ import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { objectsFolder } from '../folder.ts';
 import { folderObjects, grantsOf } from '../folderGrants.ts';
-import { type Subject, subjectHints, subjectText } from '../subject.ts';
+import { checkSubject, type Subject, subjectHints, subjectText } from '../subject.ts';
 import { printable } from '../terminal.ts';
 
 export interface ExplainOptions {
@@ -23,7 +23,7 @@ export async function explain(context: Context, method: string, url: string, opt
       'write it in full, such as https://api.openai.com/v1/models',
     );
   const objects = await folderObjects(objectsFolder(context).path);
-  const grants = grantsOf(objects, options.subject);
+  const grants = grantsOf(objects, checkSubject(options.subject));
   const { steps, decision } = explainRequest(grants, options.egress, method.toUpperCase(), url);
   const outcome = outcomeOf(decision);
   const hints = decision.kind === 'credential' ? [] : subjectHints(objects, options.subject);

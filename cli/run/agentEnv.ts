@@ -1,4 +1,5 @@
 import type { Grant } from '../../api/grant.ts';
+import { CA_VARIABLES, RARE_CA_VARIABLES } from './caVariables.ts';
 import { TRUST_STORE_PASSWORD } from './javaTrustStore.ts';
 import { knownVariables, variableWord } from './knownVariables.ts';
 import { noProxy } from './userProxy.ts';
@@ -19,29 +20,6 @@ export interface AgentEnv {
   env: Record<string, string>;
   warnings: string[];
 }
-
-/** Variables by which runtimes and tools find the CAs they trust; all are satisfied by a PEM bundle that holds the system's too. */
-export const CA_VARIABLES = [
-  'SSL_CERT_FILE',
-  'REQUESTS_CA_BUNDLE',
-  'CURL_CA_BUNDLE',
-  'NODE_EXTRA_CA_CERTS',
-  'GIT_SSL_CAINFO',
-  'AWS_CA_BUNDLE',
-  'DENO_CERT',
-  'PIP_CERT',
-  'CARGO_HTTP_CAINFO',
-  'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
-] as const;
-
-/** Of rarer tools: taken over only where the user has them, as they would lead past ours. */
-export const RARE_CA_VARIABLES = [
-  'NIX_SSL_CERT_FILE',
-  'CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE',
-  'HTTPLIB2_CA_CERTS',
-  'BUNDLE_SSL_CA_CERT',
-  'npm_config_cafile',
-] as const;
 
 /** Belong to this command or to the user's own proxy, and would mislead the agent. */
 const DROPPED = ['SIDEKEY_DIR', 'ALL_PROXY', 'all_proxy'];

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errorText } from '../../lib/errors.ts';
 import { usageError } from '../errors.ts';
-import { CA_VARIABLES, RARE_CA_VARIABLES } from './agentEnv.ts';
 import type { AgentUser } from './agentUser.ts';
+import { CA_VARIABLES, RARE_CA_VARIABLES } from './caVariables.ts';
 import { javaTrustStore } from './javaTrustStore.ts';
 
 /** What one `sidekey run` leaves on disk while it runs: public certificates only, readable by the agent. */
