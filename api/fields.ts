@@ -17,7 +17,8 @@ export function encodeFields(fields: Iterable<readonly [string, Uint8Array]>): B
     throw new RangeError(`material has ${all.length} fields, at most ${FIELDS_LIMIT} are taken`);
   if (length > MATERIAL_LIMIT_BYTES)
     throw new RangeError(`material is ${length} bytes, at most ${MATERIAL_LIMIT_BYTES} are taken`);
-  const frame = Buffer.alloc(length);
+  // Memory of its own, as lib/secretBuffer.ts says why.
+  const frame = Buffer.from(new ArrayBuffer(length));
   let at = 0;
   for (const [name, bytes] of all) {
     if (name.length === 0 || name.length > 63) throw new RangeError('a field name has 1 to 63 characters');

@@ -21,7 +21,6 @@ import type { Session } from './session.ts';
  *
  * Errors are StoreError with the status of the store's error table.
  */
-export const PROTOCOL_VERSION = 'v1';
 
 /** `kind` of an identity decides which of the routes above it may call. */
 export type IdentityKind = 'session' | 'operator';

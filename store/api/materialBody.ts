@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { MATERIAL_CONTENT_TYPE } from '../../api/fields.ts';
+import { secretBuffer } from '../../lib/secretBuffer.ts';
 import { storeError } from '../errors.ts';
 
 /**
@@ -12,7 +13,7 @@ export async function readMaterial(payload: IncomingMessage, limitBytes: number)
   if (!Number.isSafeInteger(length)) throw storeError('MalformedRequest', 'Material needs a Content-Length.');
   if (length > limitBytes)
     throw storeError('TooLarge', `Material is ${length} bytes, at most ${limitBytes} are taken.`);
-  const frame = Buffer.alloc(length);
+  const frame = secretBuffer(length);
   let at = 0;
   try {
     for await (const piece of payload as AsyncIterable<Buffer>) {

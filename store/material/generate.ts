@@ -1,6 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import { DEFAULT_FIELD, encodeFields } from '../../api/fields.ts';
 import type { CredentialRecord } from '../../api/protocol.ts';
+import { secretBuffer } from '../../lib/secretBuffer.ts';
 
 const ALPHABETS = {
   Base64URL: 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_',
@@ -13,7 +14,7 @@ export type GenerationPolicy = NonNullable<CredentialRecord['generated']>;
 /** A frame with one new random value that holds at least `bytes` bytes of entropy; the caller overwrites it after use. */
 export function generateFrame(policy: Pick<GenerationPolicy, 'bytes' | 'encoding'>): Buffer {
   const alphabet = Buffer.from(ALPHABETS[policy.encoding], 'latin1');
-  const value = Buffer.alloc(Math.ceil((policy.bytes * 8) / Math.log2(alphabet.length)));
+  const value = secretBuffer(Math.ceil((policy.bytes * 8) / Math.log2(alphabet.length)));
   fillFrom(alphabet, value);
   try {
     return encodeFields([[DEFAULT_FIELD, value]]);
@@ -25,7 +26,7 @@ export function generateFrame(policy: Pick<GenerationPolicy, 'bytes' | 'encoding
 /** Draws each character evenly: random bytes at or above the largest multiple of the alphabet's size are drawn again. */
 function fillFrom(alphabet: Buffer, value: Buffer): void {
   const bound = 256 - (256 % alphabet.length);
-  const random = Buffer.alloc(64);
+  const random = secretBuffer(64);
   let at = 0;
   while (at < value.length) {
     randomFillSync(random);

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorCode } from '../../lib/errors.ts';
+import { secretBuffer } from '../../lib/secretBuffer.ts';
 import type { StateFiles } from '../../lib/stateDir.ts';
 import { storeError } from '../errors.ts';
 import { KEY_BYTES } from './envelope.ts';
@@ -71,7 +72,7 @@ function readPrivately(path: string, into: Buffer): number {
 
 function decode(base64: Buffer): Buffer {
   const decoded = Buffer.from(base64.toString('latin1'), 'base64');
-  const key = Buffer.alloc(KEY_BYTES);
+  const key = secretBuffer(KEY_BYTES);
   decoded.copy(key);
   decoded.fill(0);
   return key;

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import type { ErrorTable } from '../../lib/errors.ts';
+import { OPERATOR_ERRORS } from '../../operator/errors.ts';
 import { REFUSALS } from '../../sidecar/errors.ts';
+import { START_ERRORS } from '../../sidecar/startErrors.ts';
 import { STORE_ERRORS } from '../../store/errors.ts';
 
 const HEADER = `# Error codes
@@ -21,6 +23,8 @@ test('docs/errors.md lists every code of every process', async () => {
       'What sidecars, the operator and the CLI get, as `code` of a JSON body. Codes without a status end the start of the store, with the code in its log and in what `sidekey up` prints.',
       STORE_ERRORS,
     ),
+    section('Start of a sidecar', 'What `sidekey run` prints if its sidecar does not start.', START_ERRORS),
+    section('Operator', 'What `sidekey up` prints and the log of the operator has.', OPERATOR_ERRORS),
   ].join('\n');
   await expect(page).toMatchFileSnapshot('../../docs/errors.md');
 });
