@@ -512,3 +512,17 @@ test('what the store holds beyond the source is deleted, unless it may stand in 
     'default/example',
   ]);
 });
+
+test('a slip in a generated Credential withdraws its Integrations, but does not throw its value away', () => {
+  const generated = credentialYaml({ source: '{generated: {}}' });
+  const input = inputOf(generated + integrationYaml());
+  const settled = carriedOut(input, decide(input).plan);
+  const { source } = inputOf(generated.replace('api.example.com', '"*.co.uk"') + integrationYaml());
+  expect(decide({ ...settled, source }).plan).toMatchObject({
+    deleteCredentials: [],
+    deleteIntegrations: ['default/example'],
+  });
+  expect(decide({ ...settled, source: inputOf(integrationYaml()).source }).plan.deleteCredentials).toEqual([
+    'default/key',
+  ]);
+});

@@ -40,7 +40,9 @@ export function planOf(
     if (record !== undefined && !integrationHeld(verdict, input)) plan.putIntegrations.push({ key, record });
   }
   const desired = new Set<string>();
-  for (const { key, record } of credentials) if (record !== undefined) desired.add(`Credential ${key}`);
+  // A generated value exists nowhere else: a slip in the Credential withdraws its Integrations, not the value.
+  for (const { held, key, record } of credentials)
+    if (record !== undefined || held?.record.source === 'generated') desired.add(`Credential ${key}`);
   for (const { key, record } of integrations) if (record !== undefined) desired.add(`Integration ${key}`);
   for (const key of input.held.credentials.keys())
     if (!desired.has(`Credential ${key}`) && !isUnread(`Credential ${key}`, input)) plan.deleteCredentials.push(key);
