@@ -1,9 +1,4 @@
-import { authorityText } from '../decide/authority.ts';
-import { decide } from '../decide/decide.ts';
-import { type Located, locate } from '../decide/locate.ts';
 import { REFUSALS, type Refusal, type RefusalCode, refuse } from '../errors.ts';
-import type { Entry } from '../grants/entry.ts';
-import type { HeldLease } from '../grants/lease.ts';
 import { MalformedMessage } from '../http1/malformed.ts';
 import { NO_BODY, type RequestHead, type ResponseHead } from '../http1/message.ts';
 import { responseHead } from '../http1/writer.ts';
@@ -11,6 +6,7 @@ import type { UpstreamConnection } from '../upstream/upstreams.ts';
 import type { AgentSide } from './agentSide.ts';
 import type { Answer } from './answer.ts';
 import { Attempt, type AttemptOwner } from './attempt.ts';
+import { Clearance } from './clearance.ts';
 import { Discard } from './discard.ts';
 import { logFault } from './fault.ts';
 import type { Cuttable } from './inFlight.ts';
@@ -20,19 +16,9 @@ import { refusalAnswer } from './refusalAnswer.ts';
 import { Replay } from './replay.ts';
 import { Splice } from './splice.ts';
 import { StreamLease } from './streamLease.ts';
-import { targetOf } from './target.ts';
 import { identityOnly, switchable } from './upgrade.ts';
 
-type State =
-  | 'deciding'
-  | 'leasing'
-  | 'connecting'
-  | 'sent'
-  | 'refreshing'
-  | 'answering'
-  | 'switched'
-  | 'discarding'
-  | 'over';
+type State = 'waiting' | 'sent' | 'refreshing' | 'answering' | 'switched' | 'discarding' | 'over';
 
 /**
  * One request of an agent and its answer: decided, given its credential, sent on, and answered.
@@ -45,15 +31,14 @@ export class Exchange implements AttemptOwner, Cuttable {
   readonly #agent: AgentSide;
   readonly #request: RequestHead;
   readonly #startedMs: number;
-  #state: State = 'deciding';
-  #located: Located | undefined;
-  #entry: Entry | undefined;
-  #lease: HeldLease | undefined;
-  #cancel: (() => void) | undefined;
+  #state: State = 'waiting';
+  readonly #clearance: Clearance;
   #attempt: Attempt | undefined;
   #replay: Replay | undefined;
   #retried = false;
   #refreshed = false;
+  /** Whether an attempt that is over had read all of the body. */
+  #bodyRead = false;
   #splice: Splice | undefined;
   #stream: StreamLease | undefined;
   #discard: Discard | undefined;
@@ -66,12 +51,13 @@ export class Exchange implements AttemptOwner, Cuttable {
   constructor(agent: AgentSide, request: RequestHead) {
     this.#agent = agent;
     this.#request = request;
+    this.#clearance = new Clearance(agent, request);
     this.#startedMs = agent.context.deps.clock.monotonicMs();
     this.#patience = new Patience(agent.context.nowMs);
   }
 
   get integration(): string {
-    return this.#entry?.integration ?? '';
+    return this.#clearance.entry?.integration ?? '';
   }
 
   get mayKeepAlive(): boolean {
@@ -87,103 +73,47 @@ export class Exchange implements AttemptOwner, Cuttable {
 
   /** Whether all of the request has been read from the agent. */
   get requestDone(): boolean {
-    return this.#request.framing.kind === 'none' || this.#attempt?.body.done === true;
+    return this.#bodyRead || this.#request.framing.kind === 'none' || this.#attempt?.body.done === true;
   }
 
   start(): void {
-    try {
-      const refusal = this.#decide();
-      if (refusal !== undefined) this.#refuse(refusal);
-    } catch (error) {
-      this.fault(error);
-    }
+    this.#guarded(() => {
+      const refusal = this.#clearance.decide();
+      if (refusal !== undefined) {
+        this.#refuse(refusal);
+        return;
+      }
+      if (this.#clearance.entry !== undefined) {
+        this.#agent.context.inFlight.add(this);
+        identityOnly(this.#request.fields);
+      }
+      this.#clearance.obtainLease(this.#leased);
+    });
   }
 
-  #decide(): Refusal | undefined {
-    const { deps, draining } = this.#agent.context;
-    const { grants } = deps;
-    if (draining) return refuse('Draining', 'the sidecar takes no new requests', 1);
-    if (grants.ended !== undefined) return refuse('Revoked', 'the session is over');
-    if (!grants.ready) return refuse('StoreUnavailable', 'the grants of this session are not known yet', 1);
-    const { table } = grants;
-    const located = locate(this.#agent.door, this.#request, table);
-    if ('kind' in located) return located;
-    this.#located = located;
-    const { authority, path, query, via } = located;
-    const { method, text } = this.#request;
-    const decision = decide(
-      table,
-      { method, authority, path, query, via, text },
-      deps.egress,
-      deps.clock.monotonicMs(),
-    );
-    if (decision.kind === 'refuse') return decision;
-    if (decision.kind === 'pass') this.#connect(false);
-    else this.#obtainLease(decision.entry);
-    return undefined;
-  }
-
-  #obtainLease(entry: Entry): void {
-    this.#entry = entry;
-    this.#agent.context.inFlight.add(this);
-    identityOnly(this.#request.fields);
-    const { leases } = this.#agent.context.deps.grants;
-    const held = leases.held(entry.credential);
-    if (held !== undefined) {
-      this.#use(held);
-      this.#connect(false);
-      return;
-    }
-    this.#await('leasing', (settled) =>
-      leases.obtain(entry.credential, (result) => {
-        if (!settled()) return;
-        if ('kind' in result) this.#refuse(result);
-        else {
-          this.#use(result);
-          this.#connect(false);
-        }
-      }),
-    );
-  }
-
-  /** Works with the lease's bytes until the end, or until another one takes its place. */
-  #use(lease: HeldLease): void {
-    lease.retain();
-    this.#lease?.release();
-    this.#lease = lease;
-  }
+  readonly #leased = (refusal: Refusal | undefined): void => {
+    this.#guarded(() => {
+      if (refusal === undefined) this.#connect(false);
+      else this.#refuse(refusal);
+    });
+  };
 
   #connect(fresh: boolean): void {
-    const target = targetOf(this.#located!.authority, this.#entry, this.#lease);
-    this.#await('connecting', (settled) =>
-      this.#agent.context.deps.upstreams.acquire(target, fresh, (result) => {
-        if (!settled()) return;
-        try {
-          if ('kind' in result) this.#refuse(result);
-          else this.#send(result);
-        } catch (error) {
-          this.fault(error);
-        }
-      }),
-    );
+    this.#state = 'waiting';
+    this.#clearance.connect(fresh, this.#connected);
   }
 
-  /** Starts something that calls back now or later, and not any more once this exchange is in another state. */
-  #await(state: State, begin: (settled: () => boolean) => () => void): void {
-    this.#state = state;
-    let waiting = true;
-    const cancel = begin(() => {
-      if (!waiting) return false;
-      waiting = false;
-      this.#cancel = undefined;
-      return this.#state === state;
+  readonly #connected = (result: UpstreamConnection | Refusal): void => {
+    this.#guarded(() => {
+      if ('kind' in result) this.#refuse(result);
+      else this.#send(result);
     });
-    if (waiting) this.#cancel = cancel;
-  }
+  };
 
   #send(connection: UpstreamConnection): void {
     const request = this.#request;
-    const parts = outgoing(connection.socket, request, this.#located!, this.#entry, this.#lease);
+    const { located, entry, lease } = this.#clearance;
+    const parts = outgoing(connection.socket, request, located!, entry, lease);
     if ('kind' in parts) {
       connection.release();
       this.#refuse(parts);
@@ -254,39 +184,38 @@ export class Exchange implements AttemptOwner, Cuttable {
   }
 
   answered(head: ResponseHead): boolean {
-    if (head.status !== 401 || this.#lease === undefined || this.#refreshed) return false;
+    const { lease } = this.#clearance;
+    if (head.status !== 401 || lease === undefined || this.#refreshed) return false;
     this.#refreshed = true;
-    const { leases } = this.#agent.context.deps.grants;
-    const { credential, version } = this.#lease;
     if (this.#replay === undefined) {
       // For the next request; this one cannot be sent again.
-      leases.refresh(credential, version, nothing);
+      this.#agent.context.deps.grants.leases.refresh(lease.credential, lease.version, nothing);
       return false;
     }
-    let now: HeldLease | Refusal | undefined;
+    this.#state = 'refreshing';
+    let kept = true;
     let later = false;
-    this.#await('refreshing', (settled) =>
-      leases.refresh(credential, version, (result) => {
-        if (!settled()) return;
-        if (!later) now = result;
-        else if (!this.#repeatWith(result)) this.#passOn();
-      }),
-    );
+    this.#clearance.refresh((newer) => {
+      if (newer) this.#repeat();
+      else if (later) this.#passOn();
+      else kept = false;
+    });
     later = true;
-    if (now === undefined) return true;
-    if (this.#repeatWith(now)) return true;
-    this.#state = 'sent';
-    return false;
+    if (!kept) this.#state = 'sent';
+    return kept;
   }
 
-  /** Sends the request once more with a newer version of the credential, if that is what came. */
-  #repeatWith(result: HeldLease | Refusal): boolean {
-    if ('kind' in result || result.version === this.#lease!.version) return false;
-    this.#attempt!.cancel();
+  /** Sends the request once more, with the newer version of the credential. */
+  #repeat(): void {
+    this.#guarded(() => this.#connectAgain(false));
+  }
+
+  #connectAgain(fresh: boolean): void {
+    const attempt = this.#attempt!;
+    attempt.cancel();
+    this.#bodyRead = attempt.body.done;
     this.#attempt = undefined;
-    this.#use(result);
-    this.#connect(false);
-    return true;
+    this.#connect(fresh);
   }
 
   /** The agent gets the 401 that was kept. */
@@ -301,9 +230,12 @@ export class Exchange implements AttemptOwner, Cuttable {
     this.#replay = undefined;
     this.#status = answer.head.status;
     this.#resetToCut = answer.framing.kind === 'close';
-    if (this.#lease !== undefined && answer.head.fields.get('content-type')?.startsWith('text/event-stream') === true) {
-      this.#stream = new StreamLease(this.#lease, this.#agent.context.deps.grants.leases);
-    }
+    if (answer.head.fields.get('content-type')?.startsWith('text/event-stream') === true) this.#bindToLease();
+  }
+
+  #bindToLease(): void {
+    const { lease } = this.#clearance;
+    if (lease !== undefined) this.#stream = new StreamLease(lease, this.#agent.context.deps.grants.leases);
   }
 
   finished(): void {
@@ -315,7 +247,7 @@ export class Exchange implements AttemptOwner, Cuttable {
 
   switched(head: ResponseHead, rest: Buffer): void {
     const attempt = this.#attempt!;
-    const upgrade = switchable(this.#request, this.#entry !== undefined);
+    const upgrade = switchable(this.#request, this.#clearance.entry !== undefined);
     if (upgrade === undefined || head.upgrade !== upgrade) {
       this.upstreamFailed('UpstreamMalformed', 'it changes to a protocol that was not asked for');
       return;
@@ -323,7 +255,7 @@ export class Exchange implements AttemptOwner, Cuttable {
     this.#state = 'switched';
     this.#status = 101;
     this.#replay = undefined;
-    if (this.#lease !== undefined) this.#stream = new StreamLease(this.#lease, this.#agent.context.deps.grants.leases);
+    this.#bindToLease();
     const { socket } = this.#agent;
     const { reason, fields } = head;
     socket.write(responseHead({ status: 101, reason, fields, framing: NO_BODY, close: false, upgrade }));
@@ -347,11 +279,10 @@ export class Exchange implements AttemptOwner, Cuttable {
     const stale = code === 'UpstreamReset' && attempt.connection.reused && !attempt.heard;
     if (stale && !this.#retried && this.#replay !== undefined && IDEMPOTENT.has(this.#request.method)) {
       this.#retried = true;
-      this.#attempt = undefined;
-      this.#connect(true);
+      this.#connectAgain(true);
       return;
     }
-    const upstream = authorityText(this.#located!.authority);
+    const upstream = this.#clearance.authority;
     this.#fail(refuse(code, `The answer of ${upstream} could not be read: ${detail}`));
   }
 
@@ -359,6 +290,15 @@ export class Exchange implements AttemptOwner, Cuttable {
   cut(): void {
     if (this.#state === 'over') return;
     this.#fail(refuse('Revoked', `Integration ${this.integration} was revoked while the request was under way.`), true);
+  }
+
+  /** Nothing may throw out of a callback: a bug of ours ends this exchange and no other. */
+  #guarded(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.fault(error);
+    }
   }
 
   fault(error: unknown): void {
@@ -381,7 +321,9 @@ export class Exchange implements AttemptOwner, Cuttable {
         this.#sweepSent(overdue(attempt!, this.#request.expectContinue, silentMs, limits), silentMs);
         break;
       case 'refreshing':
-        if (silentMs > REFRESH_LIMIT_MS) this.#giveUpRefresh();
+        if (silentMs <= REFRESH_LIMIT_MS) break;
+        this.#clearance.cancel();
+        this.#passOn();
         break;
       case 'answering':
       case 'switched':
@@ -401,19 +343,13 @@ export class Exchange implements AttemptOwner, Cuttable {
   #sweepSent(whose: Overdue, silentMs: number): void {
     if (whose === undefined) return;
     const seconds = Math.round(silentMs / 1_000);
-    const upstream = authorityText(this.#located!.authority);
+    const upstream = this.#clearance.authority;
     if (whose === 'agent')
       this.#fail(refuse('RequestTimeout', `Nothing of the request's body has come for ${seconds} s.`));
     else {
       const what = whose === 'upstream' ? 'read on' : 'answer';
       this.#fail(refuse('UpstreamTimeout', `${upstream} did not ${what} for ${seconds} s.`));
     }
-  }
-
-  #giveUpRefresh(): void {
-    this.#cancel?.();
-    this.#cancel = undefined;
-    this.#passOn();
   }
 
   /** Ends the exchange early: with a refusal if the agent has heard nothing yet, else by cutting the answer short. */
@@ -431,10 +367,10 @@ export class Exchange implements AttemptOwner, Cuttable {
 
   /** Answers the agent itself. */
   #refuse(refusal: Refusal): void {
-    this.#cancel?.();
-    this.#cancel = undefined;
+    this.#clearance.cancel();
     // Of a body that was read from already, nobody knows any more what is still to come.
-    const discard = this.#attempt === undefined ? Discard.begin(this.#agent, this.#request) : undefined;
+    const discard =
+      this.#attempt === undefined && this.#replay === undefined ? Discard.begin(this.#agent, this.#request) : undefined;
     const clear = discard !== undefined || this.requestDone;
     const reusable = clear && this.mayKeepAlive && refusal.code !== 'InternalError';
     this.#status = REFUSALS[refusal.code].status;
@@ -457,28 +393,27 @@ export class Exchange implements AttemptOwner, Cuttable {
   #settle(refusal: RefusalCode | undefined): void {
     if (this.#state === 'over') return;
     this.#state = 'over';
-    this.#cancel?.();
-    this.#cancel = undefined;
+    this.#clearance.cancel();
     const attempt = this.#attempt;
     // Harmless if it was released: then this is not its borrower any more.
     if (attempt !== undefined && !attempt.released) attempt.cancel();
     const { deps, inFlight } = this.#agent.context;
-    if (this.#entry !== undefined) inFlight.delete(this);
+    if (this.#clearance.entry !== undefined) inFlight.delete(this);
     deps.metrics.scrubbed += attempt?.scrubber?.count ?? 0;
-    const { authority, path } = this.#located ?? {};
+    const { authority, located, entry, lease } = this.#clearance;
     deps.usage.record({
-      authority: authority === undefined ? '' : authorityText(authority),
+      authority,
       method: this.#request.method,
-      path: path ?? '',
+      path: located?.path ?? '',
       status: this.#status,
       refusal: refusal ?? this.#refusedCode,
-      entry: this.#entry,
-      lease: this.#lease,
+      entry,
+      lease,
       bytesUp: attempt?.bytesUp ?? 0,
       bytesDown: attempt?.bytesDown ?? 0,
       durationMs: deps.clock.monotonicMs() - this.#startedMs,
     });
-    this.#lease?.release();
+    this.#clearance.release();
     this.#replay = undefined;
   }
 }

@@ -190,3 +190,19 @@ test('an answer without a credential never comes from a connection with one', as
   expect(await (await o.upstream.next()).until('\r\n\r\n')).not.toContain('Authorization');
   expect(o.upstream.peers.length).toBe(2);
 });
+
+test('a repeated request that is refused after all does not take its old body for the next request', async () => {
+  const o = await setUp();
+  const { agent, peer } = await warmUp(o);
+  // Nobody listens when the request is sent again.
+  peer.socket.once('data', () => {
+    o.upstream.close();
+    peer.socket.resetAndDestroy();
+  });
+  const { head } = await agent
+    .send(`${POST(`${o.url}/`, o.host, 10).replace('POST', 'PUT')}GET / HTTP`.slice(0, -5))
+    .answer();
+  expect(parsed(head)).toMatchObject({ status: 502, code: 'UpstreamUnreachable' });
+  expect(head).toContain('\r\nconnection: close\r\n');
+  await agent.rest();
+});

@@ -6,8 +6,8 @@ import type { Target } from '../upstream/upstreams.ts';
 /**
  * Where a request goes, and which connections it may share.
  *
- * Pools are kept apart by credential version (data path rule 15), and by Integration because `allowedNetworks` are its own: an
- * address that one Integration may reach is not thereby open to another.
+ * Pools are kept apart by credential version (data path rule 15), and by Integration with its `allowedNetworks`: an address that
+ * one Integration may reach, or could reach before it was changed, is not thereby open to another.
  */
 export function targetOf(authority: Authority, entry: Entry | undefined, lease: HeldLease | undefined): Target {
   const where = `${authority.scheme}://${authorityText(authority)}`;
@@ -15,7 +15,7 @@ export function targetOf(authority: Authority, entry: Entry | undefined, lease: 
     return { id: `${where} -`, authority, credentialed: false, networks: undefined };
   }
   return {
-    id: `${where} ${lease.credential}@${lease.version} ${entry.integration}`,
+    id: `${where} ${lease.credential}@${lease.version} ${entry.grant.allowedNetworks} ${entry.integration}`,
     authority,
     credentialed: true,
     networks: entry.networks,

@@ -12,13 +12,9 @@ import type { RequestHead } from '../http1/message.ts';
 import { parseRequestHead } from '../http1/requestHead.ts';
 import { openConnect } from './connect.ts';
 import type { ListenContext, Member } from './context.ts';
+import { Lingering } from './lingering.ts';
 
-/** For the agent to read a last answer, once that is written, although it may still be sending. */
-const LINGER_MS = 2_000;
-/** What it may send meanwhile; closing with unread bytes would reset the connection under the answer (RFC 9112 section 9.6). */
-const LINGER_LIMIT_BYTES = 1024 * 1024;
-
-type Phase = 'idle' | 'head' | 'exchange' | 'switched' | 'lingering' | 'gone';
+type Phase = 'idle' | 'head' | 'exchange' | 'switched' | 'gone';
 
 /**
  * One connection of an agent that speaks HTTP/1.1, plain or decrypted: its requests one after the other, each answered before
@@ -38,8 +34,6 @@ export class ClientConnection implements AgentSide, Member {
   #held: Buffer | undefined;
   #ended = false;
   #feeding = false;
-  #lingerBytes = 0;
-  #unwritten = 0;
 
   constructor(context: ListenContext, socket: Socket, door: Door, verdict?: Refusal) {
     this.context = context;
@@ -78,7 +72,7 @@ export class ClientConnection implements AgentSide, Member {
   exchangeOver(reusable: boolean): void {
     this.#exchange = undefined;
     if (this.#phase !== 'exchange') return;
-    if (!reusable) {
+    if (!reusable || this.context.draining) {
       this.#linger();
       return;
     }
@@ -100,10 +94,7 @@ export class ClientConnection implements AgentSide, Member {
     // A TLS socket needs no reset: without close_notify its end is no proper one.
     if (reset && !('encrypted' in this.socket)) this.socket.resetAndDestroy();
     else if (reset) this.socket.destroy();
-    else {
-      this.#linger();
-      this.socket.destroySoon();
-    }
+    else this.#linger();
   }
 
   destroy(): void {
@@ -135,9 +126,6 @@ export class ClientConnection implements AgentSide, Member {
       case 'switched':
         this.#exchange?.sweep(nowMs);
         break;
-      case 'lingering':
-        this.#sweepLingering(nowMs, ageMs);
-        break;
       case 'gone':
         break;
     }
@@ -157,10 +145,6 @@ export class ClientConnection implements AgentSide, Member {
           break;
         case 'switched':
           this.#splice!.clientData(chunk);
-          break;
-        case 'lingering':
-          this.#lingerBytes += chunk.length;
-          if (this.#lingerBytes > LINGER_LIMIT_BYTES) this.socket.destroy();
           break;
         case 'gone':
           break;
@@ -252,11 +236,9 @@ export class ClientConnection implements AgentSide, Member {
       this.#refuse(opened, request);
       return;
     }
-    this.#phase = 'gone';
-    const { socket } = this;
-    socket.off('data', this.receive).off('end', this.#end).off('drain', this.#drain).off('close', this.#closed);
-    this.context.remove(this);
-    opened.take(socket, this.takeHeld(), this.#ended);
+    const rest = this.takeHeld();
+    this.#handOver();
+    opened.take(this.socket, rest, this.#ended);
   }
 
   /** Answers without an exchange, and closes. */
@@ -276,24 +258,19 @@ export class ClientConnection implements AgentSide, Member {
     this.#linger();
   }
 
-  /** Closes our half, and the other one once the agent has closed its own or had time to read. */
   #linger(): void {
-    if (this.#phase === 'lingering' || this.#phase === 'gone') return;
-    this.#phase = 'lingering';
-    this.#sinceMs = this.context.nowMs;
-    this.#held = undefined;
-    this.#head.reset();
-    this.socket.end();
-    this.socket.resume();
+    if (this.#phase === 'gone') return;
+    this.#handOver();
+    new Lingering(this.context, this.socket);
   }
 
-  #sweepLingering(nowMs: number, ageMs: number): void {
-    const { writableLength } = this.socket;
-    if (writableLength !== this.#unwritten) {
-      this.#unwritten = writableLength;
-      this.#sinceMs = nowMs;
-    } else if (ageMs > (writableLength > 0 ? this.context.deps.limits.silenceTimeoutMs : LINGER_MS))
-      this.socket.destroy();
+  /** The socket is somebody else's from now on. */
+  #handOver(): void {
+    this.#phase = 'gone';
+    this.#held = undefined;
+    const { socket } = this;
+    socket.off('data', this.receive).off('end', this.#end).off('drain', this.#drain).off('close', this.#closed);
+    this.context.remove(this);
   }
 
   readonly #end = (): void => {
@@ -323,7 +300,7 @@ export class ClientConnection implements AgentSide, Member {
     try {
       if (this.#phase === 'switched') this.#splice!.clientDrained();
       else if (this.#phase === 'exchange') this.#exchange?.agentDrained();
-      else if (this.#phase === 'idle') this.#next();
+      else if (this.#phase === 'idle' || this.#phase === 'head') this.#next();
     } catch (error) {
       this.#fault(error);
     }

@@ -107,6 +107,16 @@ describe('a tunnel to a host of an Integration', () => {
     await until(() => proxy.listener.handshakes === 0 && proxy.deps.metrics.clientConnections === 0);
   });
 
+  test('closes with the agent before its handshake, and in its midst', async () => {
+    const { proxy, host } = await setUp();
+    for (const bytes of [[], [0x16, 0x03, 0x01, 0x02, 0x00, 0x01]]) {
+      const agent = await tunnel(proxy, host);
+      agent.socket.end(Buffer.from(bytes));
+      await agent.rest();
+    }
+    await until(() => proxy.listener.handshakes === 0 && proxy.deps.metrics.clientConnections === 0);
+  });
+
   test('decides each request afresh when grants change in its midst', async () => {
     const { proxy, host } = await setUp({}, echoHeads);
     const agent = await tunnel(proxy, host);

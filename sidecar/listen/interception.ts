@@ -37,7 +37,7 @@ export class Interception implements Opened, Member {
     this.#socket = socket;
     this.#context.add(this);
     this.#context.handshakes++;
-    socket.on('close', this.#finish).on('end', this.#finish);
+    socket.on('close', this.#finish).on('end', this.#ended);
     socket.write(ESTABLISHED);
     if (rest !== undefined) this.#first(rest);
     else if (ended) this.destroy();
@@ -88,7 +88,9 @@ export class Interception implements Opened, Member {
     // The socket below closes with it; errors of both only say that.
     secure.on('error', () => {});
     secure.once('close', () => socket.destroy());
+    secure.once('end', this.#ended);
     secure.once('secure', () => {
+      secure.off('end', this.#ended);
       try {
         this.#serve(secure, 'https', secure.servername);
       } catch (error) {
@@ -121,7 +123,7 @@ export class Interception implements Opened, Member {
 
   #serve(socket: Socket, scheme: 'http' | 'https', servername: string | false | null): ClientConnection {
     this.#finish();
-    this.#socket.off('close', this.#finish).off('end', this.#finish);
+    this.#socket.off('close', this.#finish).off('end', this.#ended);
     const door: Door = { kind: 'tunnel', authority: { scheme, host: this.#host, port: this.#port } };
     const verdict =
       !servername || servername.toLowerCase() === this.#host
@@ -129,6 +131,9 @@ export class Interception implements Opened, Member {
         : refuse('AuthorityMismatch', 'The TLS handshake (SNI) names another host than CONNECT.');
     return new ClientConnection(this.#context, socket, door, verdict);
   }
+
+  /** A FIN before the first request: nobody waits for anything. */
+  readonly #ended = (): void => this.destroy();
 
   readonly #finish = (): void => {
     if (this.#over) return;

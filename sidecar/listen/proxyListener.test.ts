@@ -18,7 +18,7 @@ describe('the listener', () => {
   });
 
   test('holds thousands of idle connections at little cost', async () => {
-    const { proxy } = await startProxy().then((started) => ({ proxy: started }));
+    const proxy = await startProxy();
     const before = process.memoryUsage().rss;
     const count = 2_000;
     for (let i = 0; i < count; i += 100) await Promise.all(Array.from({ length: 100 }, () => dial(proxy.port)));
@@ -39,6 +39,20 @@ describe('the listener', () => {
     await expect(dial(proxy.port)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
     peer.send('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
     expect(await busy.rest()).toMatch(/\r\nConnection: close\r\n\r\nok$/);
+    await drained;
+  });
+
+  test('draining closes a connection whose answer had begun before, once that is over', async () => {
+    const { proxy, host, url, upstream } = await setUp();
+    const agent = await dial(proxy.port);
+    agent.send(GET(`${url}/`, host));
+    const peer = await upstream.next();
+    await peer.until('\r\n\r\n');
+    peer.send('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nx\n');
+    await agent.until('x\n');
+    const drained = proxy.listener.drain(5_000);
+    peer.send('y\n');
+    expect(await agent.rest()).toBe('y\n');
     await drained;
   });
 

@@ -238,6 +238,8 @@ export interface Upstream {
   peers: Peer[];
   /** The next connection. */
   next(): Promise<Peer>;
+  /** Takes no more connections. */
+  close(): void;
 }
 
 /** An upstream at `api.test` that does what a test says. */
@@ -262,7 +264,7 @@ export async function startUpstream(serve: (peer: Peer) => void = () => {}, tls 
     }
     return new Promise((resolve) => waiting.push(resolve));
   };
-  return { port, peers, next };
+  return { port, peers, next, close: () => server.close() };
 }
 
 /** Answers each request that has no body with 200 and the request's head. */
