@@ -169,6 +169,12 @@ export class Peer {
     return this;
   }
 
+  /** Goes without a goodbye. */
+  reset(): void {
+    if ('encrypted' in this.socket) this.socket.destroy();
+    else this.socket.resetAndDestroy();
+  }
+
   /** What came up to the end of the first `mark`, which is then taken. @throws Error if the end comes first */
   async until(mark: string): Promise<string> {
     for (;;) {
