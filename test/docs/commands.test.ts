@@ -1,0 +1,66 @@
+import type { Command } from 'commander';
+import { expect, test } from 'vitest';
+import { createProgram } from '../../cli/program.ts';
+import { blocksOf, inlineCodeOf, type Page, pages } from './pages.ts';
+
+/** `sidekey` where a command begins, and its words up to where the shell, a comment or the page takes over. */
+const CALL = /(?:^|[\s('"])(?:bin\/)?sidekey((?:[ \t]+[^\s|;&<>#()…]+)+)/gm;
+const program = createProgram(() => {});
+
+/** What is wrong with a call, or undefined. */
+function problemOf(call: string): string | undefined {
+  const words = call.trim().split(/\s+/);
+  let command: Command = program;
+  while (words.length > 0 && command.commands.length > 0 && !words[0]!.startsWith('-')) {
+    const name = words.shift()!;
+    const next = command.commands.find((sub) => sub.name() === name);
+    if (next === undefined) return `${command.name()} has no command ${name}`;
+    command = next;
+  }
+  const end = words.indexOf('--');
+  for (const word of end < 0 ? words : words.slice(0, end)) {
+    const flag = word.replace(/=.*/, '').replace(/[.,'"]$/, '');
+    if (!/^--?[a-z]/.test(flag) || flag === '--help') continue;
+    const known = command.options.some((option) => option.long === flag || option.short === flag);
+    if (!known && !(command === program && flag === '--version'))
+      return `sidekey ${command.name()} has no option ${flag}`;
+  }
+  return undefined;
+}
+
+function callsOf(page: Page): string[] {
+  const code = blocksOf(page)
+    .filter(({ language }) => ['', 'sh', 'ini', 'text'].includes(language))
+    .map(({ text }) => text.replaceAll('\\\n', ' '));
+  return [...code, ...inlineCodeOf(page)].flatMap((text) => [...text.matchAll(CALL)].map((match) => match[1]!));
+}
+
+const PAGES = pages().filter((page) => page.path !== 'docs/reference/cli.md');
+
+test('calls are found in blocks and in text, and what does not exist is told', () => {
+  const page = {
+    path: 'x.md',
+    text: '`sidekey nope` and `sidekey run --tagg llm -- ls --all`\n```\n$ sidekey get -o wide # x\n```\n',
+  };
+  expect(callsOf(page)).toEqual([' get -o wide', ' nope', ' run --tagg llm -- ls --all']);
+  expect(callsOf(page).map(problemOf)).toEqual([
+    undefined,
+    'sidekey has no command nope',
+    'sidekey run has no option --tagg',
+  ]);
+});
+
+test.for(PAGES)('$path names only commands and options that exist', (page) => {
+  expect(
+    callsOf(page)
+      .map((call) => problemOf(call))
+      .filter((problem) => problem !== undefined),
+  ).toEqual([]);
+});
+
+test('the guides show every command', () => {
+  const guides = PAGES.filter(({ path }) => ['README.md', 'docs/quickstart.md', 'docs/how-to.md'].includes(path));
+  const shown = new Set(guides.flatMap(callsOf).map((call) => call.trim().split(/\s+/)[0]!));
+  const commands = program.commands.map((command) => command.name()).filter((name) => name !== 'help');
+  expect([...shown].sort()).toEqual(expect.arrayContaining(commands.sort()));
+});
