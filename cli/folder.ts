@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type RunFile, STATE_DIR, type StateFiles, stateFiles } from '../lib/stateDir.ts';
 import type { Context } from './context.ts';
@@ -27,10 +27,31 @@ export function findFolder(context: Context): Folder {
   });
 }
 
-/** As `findFolder`, but where nothing is found it is the current directory: for commands that need only the YAML. */
+/** As `findFolder`, but objects without a state directory are enough: for what comes before the first `sidekey up`. @throws NoFolder */
 export function objectsFolder(context: Context): Folder {
   if (context.dir !== undefined) return existingFolder(resolve(context.cwd, context.dir));
-  return folderAt(nearest(context.cwd) ?? context.cwd);
+  const found = nearest(context.cwd) ?? (hasObjects(context.cwd) ? context.cwd : undefined);
+  if (found !== undefined) return folderAt(found);
+  throw new CliError(
+    'NoFolder',
+    `${context.cwd} has neither a ${STATE_DIR} directory nor Credential or Integration YAML`,
+    {
+      exit: EXIT.notRunning,
+      next: 'name the folder with --dir DIR or SIDEKEY_DIR=DIR, or make one with `sidekey init DIR`',
+    },
+  );
+}
+
+/** Whether a file right in the folder is about objects of ours. */
+function hasObjects(path: string): boolean {
+  return readdirSync(path).some((name) => {
+    if (!/\.ya?ml$/i.test(name)) return false;
+    try {
+      return readFileSync(join(path, name), 'utf8').includes('sidekey.dev/');
+    } catch {
+      return false; // A directory, or not ours to read.
+    }
+  });
 }
 
 /** @throws NotAFolder */

@@ -1,4 +1,5 @@
-import { closeSync } from 'node:fs';
+import { closeSync, existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { PartMessage } from '../api/bootstrap.ts';
 import { ensureKekFile } from '../store/vault/kekFile.ts';
 import { AdminClient } from './adminClient.ts';
@@ -40,13 +41,20 @@ export async function withStore<T>(
   }
 }
 
-/** The state directory and, before there is a database, its key. @throws KekMissing */
+/** The state directory, which git ignores, and, before there is a database, its key. @throws KekMissing */
 export function ensureState(folder: Folder): void {
   try {
     ensureKekFile(folder.files);
+    keepOutOfGit(folder);
   } catch (error) {
     throw startFailed(error, folder);
   }
+}
+
+/** The key and the database must not be committed with the YAML beside them. */
+function keepOutOfGit(folder: Folder): void {
+  const path = join(folder.files.dir, '.gitignore');
+  if (!existsSync(path)) writeFileSync(path, '*\n', { mode: 0o600 });
 }
 
 /** The store's own words for why it did not start, with where to look. */

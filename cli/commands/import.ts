@@ -40,7 +40,6 @@ export async function importEnv(context: Context, source: string, options: Impor
     for (const step of steps) {
       if (step.yaml === 'written') writeFileSync(join(dir, step.file), objectsYaml(step.credential));
     }
-    ignoreState(dir);
     writePrivately(target, plan.newEnv);
   }
   const result = { dryRun: options.dryRun, imported: steps.map(resultOf), untouched: plan.untouched, env: target };
@@ -89,14 +88,6 @@ async function setMaterial(admin: AdminClient, { key, fields }: PlannedCredentia
 function writePrivately(path: string, text: string): void {
   writeFileSync(path, text, { mode: 0o600 });
   chmodSync(path, 0o600);
-}
-
-/** Keeps the state directory out of version control where nothing does so yet. */
-export function ignoreState(dir: string): void {
-  const path = join(dir, '.gitignore');
-  const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
-  if (/^\/?\.sidekey\/?$/m.test(text)) return;
-  writeFileSync(path, `${text}${text === '' || text.endsWith('\n') ? '' : '\n'}.sidekey/\n`);
 }
 
 function resultOf({ credential, file, yaml }: Step) {

@@ -30,7 +30,7 @@ export async function run(context: Context, command: readonly string[], options:
   const user = agentUser(options.user, context.env);
   if (user?.uid === 0) context.warn('the agent runs as root and can read the memory of the sidecar and the store');
   const signals = new AgentSignals();
-  const dir = new RunDir();
+  const dir = new RunDir(user !== undefined && user.uid !== 0);
   try {
     const started = await withProgress(context.terminal, 'starting the sidecar', () =>
       signals.orInterrupted(

@@ -1,5 +1,5 @@
 import type { Grant } from '../../api/grant.ts';
-import { splitHostPattern } from '../../api/host.ts';
+import { hostWithin } from '../../api/host.ts';
 import { PLACEHOLDER_MARK } from '../../api/placeholder.ts';
 import { looksLike, PROVIDERS, type Provider, type ProviderKey } from '../providers.ts';
 
@@ -40,7 +40,7 @@ function holds(key: ProviderKey, name: string, value: string): boolean {
 }
 
 function coveredHost(grant: Grant, provider: Provider): string | undefined {
-  return grant.hosts.map((host) => splitHostPattern(host).name).find((host) => provider.hosts.includes(host));
+  return provider.hosts.find((host) => grant.hosts.some((pattern) => hostWithin(host, pattern)));
 }
 
 /** `openai-key` → `OPENAI_KEY` */

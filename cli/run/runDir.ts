@@ -13,10 +13,11 @@ export class RunDir {
   readonly bundleFile: string;
   readonly trustStoreFile: string;
 
-  constructor() {
-    this.path = mkdtempSync(join(tmpdir(), 'sidekey-run-'));
-    // The agent may be another user; there is nothing secret in here.
-    chmodSync(this.path, 0o755);
+  /** `shared`: another user must be able to get there, which our own temporary directory may not allow. */
+  constructor(shared: boolean) {
+    this.path = mkdtempSync(join(shared ? '/tmp' : tmpdir(), 'sidekey-run-'));
+    // There is nothing secret in here.
+    chmodSync(this.path, shared ? 0o755 : 0o700);
     this.bundleFile = join(this.path, 'ca-bundle.pem');
     this.trustStoreFile = join(this.path, 'ca-bundle.jks');
   }

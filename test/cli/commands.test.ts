@@ -13,7 +13,7 @@ afterEach(() => folder.remove());
 
 const here = (...args: string[]) => sidekey(args, { cwd: folder.path });
 const set = (args: string[], options: SidekeyOptions) =>
-  sidekey(['credential', 'set', ...args], { cwd: folder.path, ...options });
+  sidekey(['credential', 'set', '--dir', folder.path, ...args], { cwd: folder.path, ...options });
 
 test('a value on the command line is refused, explained, and not repeated', async () => {
   const result = await set(['api-key', 'sk-secret-value'], {});
@@ -101,6 +101,21 @@ test('the state directory is found upwards, by --dir and by SIDEKEY_DIR', async 
   );
   const named = { cwd: '/', env: { SIDEKEY_DIR: folder.path } };
   expect((await sidekey(['credential', 'list'], named)).stdout).toContain('default/api-key');
+});
+
+test('a folder with neither state nor objects is not made one by accident', async () => {
+  for (const args of [
+    ['credential', 'set', 'api-key'],
+    ['explain', 'GET', 'https://x.example/'],
+  ])
+    expect(await here(...args)).toMatchObject({ code: 3, stderr: expect.stringContaining('sidekey init DIR') });
+  folder.write('api.yaml', bearerYaml({ name: 'api', host: 'api.example.com' }));
+  expect(await here('explain', 'GET', 'https://api.example.com/', '--tag', 'llm')).toMatchObject({ code: 0 });
+});
+
+test('git ignores the state directory', async () => {
+  await set(['api-key'], { input: 'x' });
+  expect(readFileSync(join(folder.path, '.sidekey/.gitignore'), 'utf8')).toBe('*\n');
 });
 
 test('explain decides before anything runs, with 4 for what is refused', async () => {
