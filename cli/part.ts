@@ -41,19 +41,19 @@ export class Part {
   }
 
   /**
-   * Starts a part and waits until it is ready. Its log goes to `log`: a file descriptor, or a callback for its lines.
+   * Starts a part and waits until it is ready. Its log goes to `log`: a file descriptor, or a callback for its streams.
    *
-   * @throws CliError with the part's own code and message
+   * @throws CliError with the part's own code and message, and where its log is
    */
   static async start<Ready extends PartMessage & { type: 'ready' }>(
     bootstrap: Bootstrap,
-    options: { log: number | ((stream: Readable) => void); env?: NodeJS.ProcessEnv },
+    options: { log: number | ((stream: Readable) => void); logPath: string; env: NodeJS.ProcessEnv },
   ): Promise<{ part: Part; ready: Ready }> {
     const main = fileURLToPath(new URL(`../${bootstrap.part}/main.ts`, import.meta.url));
     const log = typeof options.log === 'number' ? options.log : 'pipe';
     const child = spawn(process.execPath, [...NODE_ARGS, main], {
       stdio: ['ignore', log, log, 'pipe'],
-      env: partEnv(options.env ?? process.env),
+      env: partEnv(options.env),
       // A session of its own: Ctrl-C in the terminal is for the agent, and for us to pass on in order.
       detached: true,
     });
@@ -67,9 +67,12 @@ export class Part {
     if (message?.type === 'ready') return { part, ready: message as Ready };
     await part.stop();
     const { code, signal } = await part.ended;
+    const next = `its log: ${options.logPath}`;
     throw message?.type === 'failed'
-      ? new CliError(message.code, message.message)
-      : new CliError('PartFailed', `the ${part.name} ended before it was ready (${endText({ code, signal })})`);
+      ? new CliError(message.code, `the ${part.name} did not start: ${message.message}`, { next })
+      : new CliError('PartFailed', `the ${part.name} did not start: it ended with ${endText({ code, signal })}`, {
+          next,
+        });
   }
 
   /** Asks it to end by closing its channel, as the end of this process would; kills it if it does not. */

@@ -1,6 +1,7 @@
 import { closeSync, existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PartMessage } from '../api/bootstrap.ts';
+import { errorCode, errorText } from '../lib/errors.ts';
 import { ensureKekFile } from '../store/vault/kekFile.ts';
 import { AdminClient } from './adminClient.ts';
 import type { Context } from './context.ts';
@@ -26,10 +27,8 @@ export async function withStore<T>(
     const { part } = await withProgress(context.terminal, 'starting the store for the moment', () =>
       Part.start<StoreReady>(
         { part: 'store', stateDir: folder.files.dir, listenHost: '127.0.0.1', listenPort: 0 },
-        { log, env: context.env },
-      ).catch((error: unknown) => {
-        throw startFailed(error, folder);
-      }),
+        { log, logPath: logFile(folder.files, 'store'), env: context.env },
+      ),
     );
     try {
       return await work(admin);
@@ -47,7 +46,7 @@ export function ensureState(folder: Folder): void {
     ensureKekFile(folder.files);
     keepOutOfGit(folder);
   } catch (error) {
-    throw startFailed(error, folder);
+    throw new CliError(errorCode(error) ?? 'StateUnusable', `${folder.files.dir} cannot be used: ${errorText(error)}`);
   }
 }
 
@@ -55,15 +54,6 @@ export function ensureState(folder: Folder): void {
 function keepOutOfGit(folder: Folder): void {
   const path = join(folder.files.dir, '.gitignore');
   if (!existsSync(path)) writeFileSync(path, '*\n', { mode: 0o600 });
-}
-
-/** The store's own words for why it did not start, with where to look. */
-export function startFailed(error: unknown, folder: Folder): CliError {
-  const { code = 'StoreFailed', message = String(error) } = error as { code?: string; message?: string };
-  return new CliError(code, `the store did not start: ${message}`, {
-    next: `its log: ${logFile(folder.files, 'store')}`,
-    cause: error,
-  });
 }
 
 /** Whether a store of ours listens. @throws whatever is wrong besides that */

@@ -8,7 +8,7 @@ import { CliError } from '../errors.ts';
 import { existingFolder, type Folder, readRunFile } from '../folder.ts';
 import { type problemLines, readyOf, statusText } from '../render/status.ts';
 import { count } from '../render/table.ts';
-import { answers, ensureState, type StoreReady, startFailed } from '../store.ts';
+import { answers, ensureState, type StoreReady } from '../store.ts';
 import { withProgress } from '../terminal.ts';
 import { statusChanges } from '../up/statusChanges.ts';
 import { watchStatus } from '../up/statusWatch.ts';
@@ -30,7 +30,7 @@ export async function up(context: Context, dir: string, options: UpOptions): Pro
     const ready = await withProgress(context.terminal, 'starting the store and the operator', () =>
       supervisor.start().catch(async (error: unknown) => {
         await supervisor.stop();
-        throw startFailed(error, folder);
+        throw error;
       }),
     );
     writeRunFile(folder, ready);

@@ -51,7 +51,7 @@ export class Sidecar {
           bundleFile: dir.bundleFile,
           ...(extraCaFile !== undefined && { extraCaFile }),
         },
-        { log, env: withoutSecrets(proxy.env) },
+        { log, logPath: logFile(folder.files, 'sidecar'), env: withoutSecrets(proxy.env) },
       );
       const sidecar = new Sidecar(part, ready);
       sidecar.#watch(context, folder);

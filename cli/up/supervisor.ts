@@ -3,6 +3,7 @@ import type { PartMessage } from '../../api/bootstrap.ts';
 import { errorCode, errorText } from '../../lib/errors.ts';
 import { AdminClient } from '../adminClient.ts';
 import type { Folder } from '../folder.ts';
+import { logFile } from '../logs.ts';
 import { endText, Part } from '../part.ts';
 import type { StoreReady } from '../store.ts';
 import { Backoff } from './backoff.ts';
@@ -131,7 +132,11 @@ export class Supervisor {
       log = new PartLog(this.#folder.files, name, (line) => this.#events.log(name, line));
       this.#logs.set(name, log);
     }
-    const started = await Part.start<R>(bootstrap, { log: log.follow, env: this.#env });
+    const started = await Part.start<R>(bootstrap, {
+      log: log.follow,
+      logPath: logFile(this.#folder.files, name),
+      env: this.#env,
+    });
     if (this.#stopping.signal.aborted) {
       await started.part.stop();
       throw new Error('stopped meanwhile');
