@@ -22,6 +22,9 @@ import type { Session } from './session.ts';
  * Errors are StoreError with the status of the store's error table.
  */
 
+/** The DNS name in the store's certificate, by which clients verify it wherever it listens. */
+export const STORE_DNS_NAME = 'store.sidekey.internal';
+
 /** `kind` of an identity decides which of the routes above it may call. */
 export type IdentityKind = 'session' | 'operator';
 

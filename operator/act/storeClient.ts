@@ -1,22 +1,21 @@
 import { Agent, type Dispatcher, request } from 'undici';
 import { MATERIAL_CONTENT_TYPE } from '../../api/fields.ts';
-import type {
-  CredentialRecord,
-  IntegrationRecord,
-  JoinAnswer,
-  JoinRequest,
-  ObjectsAnswer,
-  RenewRequest,
-  StoredCredential,
-  StoreError,
+import {
+  type CredentialRecord,
+  type IntegrationRecord,
+  type JoinAnswer,
+  type JoinRequest,
+  type ObjectsAnswer,
+  type RenewRequest,
+  STORE_DNS_NAME,
+  type StoredCredential,
+  type StoreError,
 } from '../../api/protocol.ts';
 import { CodedError, errorCode, errorText } from '../../lib/errors.ts';
 import { TLS_DEFAULTS } from '../../lib/tls.ts';
 import { generateP256 } from '../../lib/x509.ts';
 import { operatorError } from '../errors.ts';
 
-/** The name in the store's certificate, wherever it listens. */
-const STORE_DNS_NAME = 'store.sidekey.internal';
 const CONNECTIONS = 8;
 const CONNECT_MS = 5_000;
 const ANSWER_MS = 15_000;

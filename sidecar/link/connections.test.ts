@@ -2,15 +2,15 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createSecureContext, createServer, type TLSSocket } from 'node:tls';
 import { expect, onTestFinished, test } from 'vitest';
+import { STORE_DNS_NAME } from '../../api/protocol.ts';
 import { createTestCa } from '../upstream/testkit.ts';
 import { Connections } from './connections.ts';
-import { STORE_NAME } from './storeAddress.ts';
 import type { StoreFailure } from './storeFailure.ts';
 
 /** Connections to a store that says what the test wants; `answer` is called for each request. */
 async function connections(answer: (socket: TLSSocket) => void) {
   const ca = createTestCa('store');
-  const { key, cert } = ca.issue({ dnsNames: [STORE_NAME] });
+  const { key, cert } = ca.issue({ dnsNames: [STORE_DNS_NAME] });
   const sockets = new Set<TLSSocket>();
   let opened = 0;
   const server = createServer({ key, cert }, (socket) => {

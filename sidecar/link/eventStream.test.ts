@@ -3,9 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { createSecureContext, createServer, type TLSSocket } from 'node:tls';
 import { expect, onTestFinished, test } from 'vitest';
 import type { SessionEvent } from '../../api/protocol.ts';
+import { STORE_DNS_NAME } from '../../api/protocol.ts';
 import { createTestCa } from '../upstream/testkit.ts';
 import { EventStream } from './eventStream.ts';
-import { STORE_NAME } from './storeAddress.ts';
 import { quiet, until } from './testkit.ts';
 
 const HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n';
@@ -18,7 +18,7 @@ const SNAPSHOT: SessionEvent = { type: 'snapshot', grants: [], versions: {} };
 /** A store that says what the test wants, byte by byte. */
 async function follow(answer: (socket: TLSSocket, attempt: number) => void, silenceMs?: number) {
   const ca = createTestCa('store');
-  const { key, cert } = ca.issue({ dnsNames: [STORE_NAME] });
+  const { key, cert } = ca.issue({ dnsNames: [STORE_DNS_NAME] });
   const attemptsMs: number[] = [];
   const sockets = new Set<TLSSocket>();
   const server = createServer({ key, cert }, (socket) => {

@@ -1,6 +1,3 @@
-/** The name that the store's certificate carries, whatever address it listens on. */
-export const STORE_NAME = 'store.sidekey.internal';
-
 export interface StoreAddress {
   host: string;
   port: number;

@@ -1,10 +1,11 @@
 import type { TcpNetConnectOpts } from 'node:net';
 import { type ConnectionOptions, type SecureContext, type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { STORE_DNS_NAME } from '../../api/protocol.ts';
 import { BodyDecoder } from '../http1/body.ts';
 import { HeadBuffer } from '../http1/headBuffer.ts';
 import type { ResponseHead } from '../http1/message.ts';
 import { parseResponseHead } from '../http1/responseHead.ts';
-import { STORE_NAME, type StoreAddress } from './storeAddress.ts';
+import type { StoreAddress } from './storeAddress.ts';
 
 const HEAD_LIMIT_BYTES = 16 * 1024;
 /** One TLS record (RFC 8446 section 5.1). */
@@ -47,7 +48,7 @@ export class StoreConnection {
       host: address.host,
       port: address.port,
       secureContext: context,
-      servername: STORE_NAME,
+      servername: STORE_DNS_NAME,
       rejectUnauthorized: true,
       noDelay: true,
       keepAlive: true,

@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { STORE_DNS_NAME } from '../../api/protocol.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { generateP256, issueCertificate, toPem } from '../../lib/x509.ts';
 import { storeError } from '../errors.ts';
@@ -6,8 +7,6 @@ import type { Repository } from '../persist/repository.ts';
 import { ownKey } from '../vault/ownKey.ts';
 import type { Vault } from '../vault/vault.ts';
 
-/** The DNS name that clients verify the store by, wherever it listens. */
-export const STORE_DNS_NAME = 'store.sidekey.internal';
 const ROOT_NAME = 'Sidekey store CA';
 const ROOT_CERTIFICATE = 'ca certificate';
 const DAY_MS = 86_400_000;
