@@ -24,6 +24,7 @@ export async function up(context: Context, dir: string, options: UpOptions): Pro
   const folder = existingFolder(dir);
   await refuseSecond(folder);
   ensureState(folder);
+  const startedMs = Date.now();
   const supervisor = supervise(context, folder, options);
   const stopping = new StopSignals(context, supervisor);
   try {
@@ -35,7 +36,7 @@ export async function up(context: Context, dir: string, options: UpOptions): Pro
     );
     writeRunFile(folder, ready);
     announce(context, folder, ready);
-    const unwatch = followStatus(context, folder);
+    const unwatch = followStatus(context, folder, startedMs);
     await stopping.requested;
     unwatch();
     await supervisor.stop();
@@ -145,9 +146,10 @@ function announce(context: Context, folder: Folder, { storeUrl }: StoreReady): v
   context.note(`run an agent from another terminal: sidekey run --dir ${folder.path} -- CMD   (Ctrl-C here stops)`);
 }
 
-function followStatus(context: Context, folder: Folder): () => void {
+function followStatus(context: Context, folder: Folder, sinceMs: number): () => void {
   let before: StatusFile | undefined;
   return watchStatus(folder.files.status, (status) => {
+    if (Date.parse(status.reconciledAt) < sinceMs) return; // What the last time left.
     if (context.json) context.print(JSON.stringify({ event: 'status', status }));
     else if (before === undefined) firstSummary(context, status);
     else printChanges(context, statusChanges(before, status, view(context)), status);

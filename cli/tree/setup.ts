@@ -59,7 +59,8 @@ function addCredential(program: Command): void {
     .command('set')
     .description('Gives a Credential with source store its value: typed unseen, or from standard input.')
     .argument('<NAME>', 'name of the Credential; it may follow later')
-    .argument('[VALUE...]', 'refused: everybody on this machine can read command lines')
+    // Refused with more than commander's word for it.
+    .allowExcessArguments()
     .option('--field <FIELD>', 'field of the material (default: value); on a terminal it may be repeated', collect)
     .addOption(namespaceOption())
     .addOption(dirOption())
@@ -68,8 +69,9 @@ function addCredential(program: Command): void {
       'after',
       helpTail({
         about: [
-          'All that comes on standard input is the value, without one line break at its end. A new value takes effect in running agents at',
-          'once. All fields of a Credential are set together. While nothing runs, the store is started for the moment.',
+          'The value never goes on the command line, which everybody on this machine can read. All that comes on standard input is the',
+          'value, without one line break at its end. A new value takes effect in running agents at once. All fields of a Credential are set',
+          'together. While nothing runs, the store is started for the moment.',
         ].join('\n'),
         examples: [
           ['sidekey credential set openai-key', 'asks for it'],
@@ -79,9 +81,9 @@ function addCredential(program: Command): void {
         exits: EXITS,
       }),
     )
-    .action(async (name: string, value: string[], flags: Flags & { field?: string[] }) => {
+    .action(async (name: string, flags: Flags & { field?: string[] }, command: Command) => {
       const { setCredential } = await import('../commands/credential.ts');
-      await setCredential(new Context(flags), name, value, flags);
+      await setCredential(new Context(flags), name, command.args.slice(1), flags);
     });
   credential
     .command('list')

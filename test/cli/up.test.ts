@@ -70,7 +70,9 @@ test('the store has its port again at the next start, and another if somebody to
   up = await Up.start(folder.path);
   const first = JSON.parse(readFileSync(state('run.json'), 'utf8')) as RunFile;
   await up.stop();
+  const stopped = new Date().toISOString();
   up = await Up.start(folder.path);
+  expect(up.events.find(({ status }) => status)!.status!.reconciledAt >= stopped).toBe(true);
   expect(JSON.parse(readFileSync(state('run.json'), 'utf8')).storeUrl).toBe(first.storeUrl);
   const other = new TestFolder();
   const taken = new URL(first.storeUrl).port;
