@@ -1,7 +1,6 @@
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-
-const BLOCK_BYTES = 4 * 1024 * 1024;
+import { writableMemory } from '../processMemory.ts';
 
 /** Where a process holds one of some secrets; Linux only (`/proc`). */
 export interface ProcessFinding {
@@ -20,15 +19,9 @@ export function scanProcess(
   if (holds(readFileSync(`/proc/${pid}/cmdline`))) findings.push({ pid, place: 'arguments' });
   let memoryBytes = 0;
   const longest = Math.max(...secrets.map((secret) => secret.length));
-  const memory = openSync(`/proc/${pid}/mem`, 'r');
-  try {
-    for (const [from, to] of writableRanges(pid)) {
-      memoryBytes += readRange(memory, from, to, longest, (block) => {
-        if (holds(block)) findings.push({ pid, place: 'memory' });
-      });
-    }
-  } finally {
-    closeSync(memory);
+  for (const { bytes } of writableMemory(pid, longest)) {
+    memoryBytes += bytes.length;
+    if (holds(bytes)) findings.push({ pid, place: 'memory' });
   }
   return { findings, memoryBytes };
 }
@@ -44,33 +37,4 @@ export function scanFiles(dir: string, secrets: readonly Buffer[]): { findings: 
 export function processTree(pid: number): number[] {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ').filter(Boolean);
   return [pid, ...children.flatMap((child) => processTree(Number(child)))];
-}
-
-function writableRanges(pid: number): [bigint, bigint][] {
-  return readFileSync(`/proc/${pid}/maps`, 'latin1')
-    .split('\n')
-    .flatMap((line) => {
-      const match = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line);
-      return match === null ? [] : [[BigInt(`0x${match[1]}`), BigInt(`0x${match[2]}`)] as [bigint, bigint]];
-    });
-}
-
-/** Reads a range in blocks that overlap by the longest secret. Returns how much could be read. */
-function readRange(memory: number, from: bigint, to: bigint, overlap: number, look: (block: Buffer) => void): number {
-  const block = Buffer.alloc(BLOCK_BYTES);
-  let total = 0;
-  for (let at = from; at < to; ) {
-    const length = Number(to - at < BigInt(BLOCK_BYTES) ? to - at : BigInt(BLOCK_BYTES));
-    let read: number;
-    try {
-      read = readSync(memory, block, 0, length, at);
-    } catch {
-      return total; // The range went away, or the kernel does not show it (vvar).
-    }
-    if (read === 0) return total;
-    look(block.subarray(0, read));
-    total += read;
-    at += BigInt(read > overlap && at + BigInt(read) < to ? read - overlap : read);
-  }
-  return total;
 }
