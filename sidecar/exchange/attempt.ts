@@ -99,9 +99,9 @@ export class Attempt implements UpstreamHandler, AnswerSink {
     socket.uncork();
   }
 
-  /** Sends what `take` took since. */
-  forward(): void {
-    this.#paced(this.body.secret ? this.#up.flushSecret(undefined, true) : this.#up.flush());
+  /** Sends what `take` took since. `written`: nothing reads the chunks any more. */
+  forward(written: (() => void) | undefined): void {
+    this.#paced(this.body.secret ? this.#up.flushSecret(undefined, true) : this.#up.flush(written));
   }
 
   #paced(room: boolean): void {

@@ -10,6 +10,7 @@ import { Clearance } from './clearance.ts';
 import { Discard } from './discard.ts';
 import { logFault } from './fault.ts';
 import type { Cuttable } from './inFlight.ts';
+import { WORTH_RECYCLING_BYTES } from './outbox.ts';
 import { outgoing } from './outgoing.ts';
 import { type Overdue, overdue, Patience, REFRESH_LIMIT_MS } from './patience.ts';
 import { refusalAnswer } from './refusalAnswer.ts';
@@ -161,7 +162,8 @@ export class Exchange implements AttemptOwner, Cuttable {
       const attempt = this.#attempt!;
       const end = attempt.take(chunk, 0);
       if (this.#state === 'sent') this.#keep(attempt, end === chunk.length ? chunk : chunk.subarray(0, end));
-      attempt.forward();
+      const free = this.#replay === undefined && end === chunk.length && chunk.length >= WORTH_RECYCLING_BYTES;
+      attempt.forward(free ? () => this.#agent.context.reads.recycle(chunk) : undefined);
       return end;
     } catch (error) {
       this.#badBody(error);
@@ -262,6 +264,7 @@ export class Exchange implements AttemptOwner, Cuttable {
     this.#splice = new Splice({
       client: socket,
       upstream: attempt.connection,
+      reads: this.#agent.context.reads,
       scrubber: attempt.scrubber,
       closed: ({ up, down }) => {
         attempt.bytesUp += up;

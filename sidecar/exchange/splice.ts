@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { AgentReads } from '../listen/agentReads.ts';
 import type { Scrubber } from '../scrub/scrubber.ts';
 import type { UpstreamConnection, UpstreamHandler } from '../upstream/upstreams.ts';
 import { WORTH_RECYCLING_BYTES } from './outbox.ts';
@@ -6,6 +7,8 @@ import { WORTH_RECYCLING_BYTES } from './outbox.ts';
 export interface SpliceOptions {
   client: Socket;
   upstream: UpstreamConnection;
+  /** Where the client's chunks go back to. */
+  reads: AgentReads;
   /** Looks through what comes down, if a credential went up. */
   scrubber?: Scrubber | undefined;
   /** Called once, when both directions are over or one was cut. */
@@ -37,7 +40,12 @@ export class Splice implements UpstreamHandler {
 
   clientData(chunk: Buffer): void {
     this.#up += chunk.length;
-    if (!this.#options.upstream.socket.write(chunk)) this.#options.client.pause();
+    const { client, reads, upstream } = this.#options;
+    const room =
+      chunk.length < WORTH_RECYCLING_BYTES
+        ? upstream.socket.write(chunk)
+        : upstream.socket.write(chunk, () => reads.recycle(chunk));
+    if (!room) client.pause();
   }
 
   clientEnd(): void {

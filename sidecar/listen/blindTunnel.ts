@@ -75,6 +75,7 @@ export class BlindTunnel implements Opened, Member {
     const splice = new Splice({
       client: socket,
       upstream,
+      reads: this.#context.reads,
       closed: ({ up, down }) => this.#record(200, undefined, up, down),
     });
     this.#splice = splice;

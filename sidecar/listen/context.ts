@@ -1,5 +1,6 @@
 import type { SidecarDeps } from '../deps.ts';
 import type { InFlight } from '../exchange/inFlight.ts';
+import type { AgentReads } from './agentReads.ts';
 import type { ClosedPeers } from './closedPeers.ts';
 
 /** Something that holds a client socket: looked at by the one sweep, instead of having timers of its own. */
@@ -17,6 +18,7 @@ export interface ListenContext {
   readonly deps: SidecarDeps;
   readonly inFlight: InFlight;
   readonly closedPeers: ClosedPeers;
+  readonly reads: AgentReads;
   readonly draining: boolean;
   /** Monotonic milliseconds, as of the last sweep: what timeouts are counted from without asking the clock each time. */
   readonly nowMs: number;

@@ -7,6 +7,7 @@ import type { SidecarDeps } from '../deps.ts';
 import { refuse } from '../errors.ts';
 import { InFlight } from '../exchange/inFlight.ts';
 import { refusalAnswer } from '../exchange/refusalAnswer.ts';
+import { AgentReads } from './agentReads.ts';
 import { ClientConnection } from './clientConnection.ts';
 import { ClosedPeers } from './closedPeers.ts';
 import type { ListenContext, Member } from './context.ts';
@@ -20,6 +21,7 @@ export class ProxyListener implements ListenContext {
   readonly deps: SidecarDeps;
   readonly inFlight = new InFlight();
   readonly closedPeers = new ClosedPeers();
+  readonly reads = new AgentReads();
   readonly #server: Server;
   readonly #members = new Set<Member>();
   readonly #door: Door;
@@ -98,7 +100,7 @@ export class ProxyListener implements ListenContext {
 
   #accept(socket: Socket): void {
     if (this.#members.size < this.deps.limits.clientConnectionLimit) {
-      new ClientConnection(this, socket, this.#door);
+      new ClientConnection(this, this.reads.adopt(socket), this.#door);
       return;
     }
     const refusal = refuse('Overloaded', `${this.#members.size} connections are open already.`, 1);
