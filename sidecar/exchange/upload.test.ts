@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { dial, grantFor, MATERIAL } from '../listen/testkit.ts';
+import { dial, grantFor, MATERIAL, secure, tunnel } from '../listen/testkit.ts';
 import { get as GET, post as POST, parsed, setUp, until } from './testkit.ts';
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
@@ -225,6 +225,16 @@ describe('an agent that', () => {
     streaming.socket.destroy();
     await second.rest();
     expect(await proxy.used()).toMatchObject([{ status: 0 }, { status: 200 }]);
+  });
+
+  test('disconnects inside an intercepted tunnel as well', async () => {
+    const { proxy, host, upstream } = await setUp({}, undefined, { tls: true });
+    const agent = await secure(await tunnel(proxy, host), { ca: proxy.deps.ca.caPem, servername: 'api.test' });
+    agent.send(GET('/', host));
+    const peer = await upstream.next();
+    await peer.until('\r\n\r\n');
+    agent.socket.destroy();
+    await peer.rest();
   });
 
   test('reads slowly has the upstream wait', async () => {
