@@ -71,6 +71,10 @@ export class AgentConnection {
     return Buffer.concat(this.#received);
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** The next answer other than 1xx; what is behind it stays unread. @throws Error if the connection closes before its end */
   async answer(method = 'GET'): Promise<Answer> {
     for (;;) {
