@@ -9,10 +9,7 @@ const DEFAULT_NAMESPACE = 'default';
 export const dirOption = () =>
   new Option('--dir <DIR>', 'folder of objects (default: SIDEKEY_DIR, else the nearest one upwards with a .sidekey)');
 export const outputOption = (...more: string[]) =>
-  new Option('-o, --output <FORMAT>', `how results are printed: ${['json', ...more].join(', ')}`).choices([
-    'json',
-    ...more,
-  ]);
+  new Option('-o, --output <FORMAT>', 'how results are printed').choices(['json', ...more]);
 export const namespaceOption = () =>
   new Option('-n, --namespace <NS>', `namespace of the objects (default: ${DEFAULT_NAMESPACE})`);
 

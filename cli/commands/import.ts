@@ -9,7 +9,7 @@ import { CliError, usageError } from '../errors.ts';
 import { existingFolder } from '../folder.ts';
 import { objectsYaml } from '../import/objects.ts';
 import { ENV_HEADER, type ImportPlan, type PlannedCredential, planImport } from '../import/plan.ts';
-import { count } from '../render/table.ts';
+import { commandLines, count } from '../render/table.ts';
 import { withStore } from '../store.ts';
 
 export interface ImportOptions {
@@ -124,10 +124,12 @@ function report(context: Context, { plan, steps, dir, source, target, dryRun }: 
     `${context.paint('green', '✓')} ${here(target)}: ${count(steps.length, 'placeholder')}, mode 0600`,
     '',
     'Next:',
-    `  sidekey up ${folder}                        keep it running in another terminal`,
-    `  sidekey run --dir ${folder} ${tags} -- CMD`,
-    `  ${here(target)} replaces ${source} for the agent; once that works, destroy the old file: shred -u ${source}`,
-    '  A key that an agent could read before may have been copied: make new ones at the providers, then',
+    ...commandLines([
+      [`sidekey up ${folder}`, 'keep it running in another terminal'],
+      [`sidekey run --dir ${folder} ${tags} -- CMD`, `with ${here(target)} where ${source} was`],
+      [`shred -u ${source}`, 'once that works'],
+    ]),
+    'A key that an agent could read before may have been copied. Make a new one at the provider, then:',
     `  sidekey credential set --dir ${folder} ${steps[0]!.credential.name}`,
   );
   return lines.join('\n');

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import type { Context } from '../context.ts';
 import { CliError } from '../errors.ts';
+import { commandLines } from '../render/table.ts';
 
 /** Makes a folder to start from. @throws FileExists before anything is written */
 export function init(context: Context, dir: string): void {
@@ -19,9 +20,11 @@ export function init(context: Context, dir: string): void {
       `${context.paint('green', '✓')} wrote ${Object.keys(FILES).join(', ')} in ${path}`,
       '',
       'Next:',
-      `  sidekey credential set --dir ${folder} openai-key      type the key; it goes into the encrypted store`,
-      `  sidekey up ${folder}                                    keep it running in another terminal`,
-      `  sidekey run --dir ${folder} --tag llm -- python3 agent.py`,
+      ...commandLines([
+        [`sidekey credential set --dir ${folder} openai-key`, 'type the key; it goes into the encrypted store'],
+        [`sidekey up ${folder}`, 'keep it running in another terminal'],
+        [`sidekey run --dir ${folder} --tag llm -- python3 agent.py`, 'an agent that never sees the key'],
+      ]),
     ].join('\n'),
   );
 }

@@ -1,9 +1,10 @@
+import { statSync } from 'node:fs';
 import type { SidecarBootstrap } from '../../api/bootstrap.ts';
 import type { Subject } from '../../store/grants.ts';
 import type { Context } from '../context.ts';
 import { usageError } from '../errors.ts';
 import { signalExitCode } from '../exitCodes.ts';
-import { findFolder } from '../folder.ts';
+import { type Folder, findFolder } from '../folder.ts';
 import { runAgent } from '../run/agentProcess.ts';
 import { AgentSignals } from '../run/agentSignals.ts';
 import { type AgentUser, agentUser } from '../run/agentUser.ts';
@@ -28,7 +29,6 @@ export async function run(context: Context, command: readonly string[], options:
     );
   const folder = findFolder(context);
   const user = agentUser(options.user, context.env);
-  if (user?.uid === 0) context.warn('the agent runs as root and can read the memory of the sidecar and the store');
   const signals = new AgentSignals();
   const dir = new RunDir(user !== undefined && user.uid !== 0);
   try {
@@ -46,6 +46,7 @@ export async function run(context: Context, command: readonly string[], options:
     try {
       dir.finish(new Date());
       setup.announce(context);
+      warnOfReach(context, folder, user);
       const { proxyPort } = sidecar.ready;
       const env = setup.env(context, { proxyPort, keepEnv: options.keepEnv, dir });
       return await runAgent({ command, env: { ...env, ...userEnv(user, dir) }, signals, user });
@@ -56,6 +57,16 @@ export async function run(context: Context, command: readonly string[], options:
     signals.off();
     dir.remove();
   }
+}
+
+/** As root we could keep the agent away from everything of ours; says where the choice of its user prevents that. */
+function warnOfReach(context: Context, folder: Folder, user: AgentUser | undefined): void {
+  if (user === undefined) return; // We are not root: the same user, as the help says.
+  if (user.uid === 0) context.warn('the agent runs as root and can read the memory of the sidecar and the store');
+  else if (statSync(folder.files.dir).uid === user.uid)
+    context.warn(
+      `the agent runs as the user that ${folder.files.dir} belongs to, and can read it; choose another one with --user`,
+    );
 }
 
 function userEnv(user: AgentUser | undefined, dir: RunDir): Record<string, string> {

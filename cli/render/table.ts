@@ -30,3 +30,9 @@ export function age(ms: number): string {
 export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
+
+/** Commands with what each does, one a line, as what to do next. */
+export function commandLines(commands: readonly (readonly [string, string])[]): string[] {
+  const widest = Math.max(...commands.map(([command]) => command.length));
+  return commands.map(([command, what]) => (what === '' ? `  ${command}` : `  ${command.padEnd(widest)}   # ${what}`));
+}

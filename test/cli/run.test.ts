@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { chownSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { AdminSession } from '../../api/admin.ts';
@@ -220,6 +220,13 @@ if (isRoot) {
     const result = await sidekey([...asRoot, '--user', 'root', '--', 'id', '-u']);
     expect(result.stdout).toBe('0\n');
     expect(result.stderr).toContain('the agent runs as root and can read the memory of the sidecar');
+  });
+
+  test('an agent that is the owner of the state directory is warned about', async () => {
+    chownSync(`${folder.path}/.sidekey`, 4321, 0);
+    const result = await sidekey([...asRoot, '--user', '4321', '--', 'id', '-u'], { cwd: '/' });
+    chownSync(`${folder.path}/.sidekey`, 0, 0);
+    expect(result).toMatchObject({ code: 0, stderr: expect.stringContaining('belongs to, and can read it') });
   });
 
   test('a command that the other user cannot execute is 126, with what to do', async () => {
