@@ -4,7 +4,7 @@ import { createProgram } from '../../cli/program.ts';
 import { blocksOf, inlineCodeOf, type Page, pages } from './pages.ts';
 
 /** `sidekey` where a command begins, and its words up to where the shell, a comment or the page takes over. */
-const CALL = /(?:^|[\s('"])(?:bin\/)?sidekey((?:[ \t]+[^\s|;&<>#()…]+)+)/gm;
+const CALL = /(?:^|[\s('"=])(?:[\w.$~/-]*\/)?sidekey((?:[ \t]+[^\s|;&<>#()…]+)+)/gm;
 const program = createProgram(() => {});
 
 /** What is wrong with a call, or undefined. */
