@@ -48,11 +48,9 @@ export class Answer {
     this.#sink = sink;
     this.#scrubber = scrubber;
     this.#decoder = new BodyDecoder(head.framing);
-    const coding =
-      scrubber === undefined || head.status === 206 || head.framing.kind === 'none'
-        ? undefined
-        : head.fields.get('content-encoding');
-    if (coding !== undefined && coding.toLowerCase() !== 'identity') this.#unencoder = this.#createUnencoder(coding);
+    const coded = scrubber !== undefined && head.framing.kind !== 'none' && head.fields.has('content-encoding');
+    const coding = coded ? codingOf(head.fields) : '';
+    if (coding !== '') this.#unencoder = this.#createUnencoder(coding);
     this.#framing = this.#framingFor(request);
     this.keepAlive = keepAlive && this.#framing.kind !== 'close';
   }
@@ -129,6 +127,8 @@ export class Answer {
   }
 
   #createUnencoder(coding: string): Transform {
+    // A part of something coded (206) cannot be undone by itself.
+    if (this.head.status === 206) throw new UnknownCoding(coding);
     const unencoder = createUnencoder(coding, {
       data: (piece) => {
         this.#scrub(piece);
@@ -185,6 +185,13 @@ export class Answer {
     const echoes = (text: string) => scrubber.head(Buffer.from(text, 'latin1')) > 0;
     return trailers.names.some(echoes) || trailers.values.some(echoes) ? undefined : trailers;
   }
+}
+
+/** What was done to the content (RFC 9110 section 8.4), over all fields of the name; empty if nothing was. */
+function codingOf({ keys, values }: Fields): string {
+  const all = values.filter((_, at) => keys[at] === 'content-encoding');
+  const coding = all.join(', ').trim().toLowerCase();
+  return coding === 'identity' ? '' : coding;
 }
 
 /** An answer whose content coding we cannot undo, so that it cannot be looked through for the material. */

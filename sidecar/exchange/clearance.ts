@@ -53,9 +53,9 @@ export class Clearance {
     const located = locate(this.#agent.door, this.#request, grants.table);
     if ('kind' in located) return located;
     this.#located = located;
-    const { authority, path, query, via } = located;
+    const { alias, authority, path, query, via } = located;
     const { method, text } = this.#request;
-    const request = { method, authority, path, query, via, text };
+    const request = { method, authority, path, query, via, alias, text };
     const decision = decide(grants.table, request, deps.egress, deps.clock.monotonicMs());
     if (decision.kind === 'refuse') return decision;
     if (decision.kind === 'credential') this.#entry = decision.entry;

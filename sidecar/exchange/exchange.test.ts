@@ -160,8 +160,13 @@ describe('an answer', () => {
     expect(await agent.until('\r\n0\r\n\r\n')).toContain(`{"you sent":"${MASK}"}`);
   });
 
-  test('in a coding that cannot be undone is refused', async () => {
-    const { agent } = await answerTo('HTTP/1.1 200 OK\r\nContent-Encoding: exotic\r\nContent-Length: 3\r\n\r\nabc');
+  test.each([
+    ['an unknown coding', '200 OK\r\nContent-Encoding: exotic'],
+    ['two codings', '200 OK\r\nContent-Encoding: gzip, br'],
+    ['a coding in a second field', '200 OK\r\nContent-Encoding: identity\r\nContent-Encoding: exotic'],
+    ['a part of something coded', '206 Partial Content\r\nContent-Range: bytes 5-7/9\r\nContent-Encoding: gzip'],
+  ])('with %s cannot be undone, so it is refused', async (_, head) => {
+    const { agent } = await answerTo(`HTTP/1.1 ${head}\r\nContent-Length: 3\r\n\r\nabc`);
     expect(parsed((await agent.answer()).head)).toMatchObject({ status: 502, code: 'UpstreamMalformed' });
   });
 

@@ -29,10 +29,11 @@ export interface UnencoderSink {
 /**
  * Undoes a content coding so that the answer to a credentialed request can be looked through for the material.
  *
- * Such requests ask for `identity`; this is for upstreams that code regardless. Undefined for a coding we cannot undo.
+ * Such requests ask for `identity`; this is for upstreams that code regardless. `coding` in lower case. Undefined for one
+ * that we cannot undo, several on top of each other among them.
  */
-export function createUnencoder(contentEncoding: string, sink: UnencoderSink): Transform | undefined {
-  const decoder = decoderOf(contentEncoding.trim().toLowerCase());
+export function createUnencoder(coding: string, sink: UnencoderSink): Transform | undefined {
+  const decoder = decoderOf(coding);
   if (decoder === undefined) return undefined;
   decoder.on('data', sink.data);
   decoder.on('end', sink.end);
