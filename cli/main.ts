@@ -1,65 +1,14 @@
-import { CommanderError } from 'commander';
-import { Context } from './context.ts';
-import { CliError, usageError } from './errors.ts';
+import { enableCompileCache } from 'node:module';
+import { COMPILE_CACHE } from './compileCache.ts';
 import { EXIT } from './exitCodes.ts';
-import { createProgram } from './program.ts';
 
-/** The `sidekey` command as a process. */
-async function main(args: readonly string[]): Promise<number> {
-  let exitCode: number = EXIT.ok;
-  const program = createProgram((code) => {
-    exitCode = code;
-  });
-  try {
-    await program.parseAsync(args, { from: 'user' });
-    return exitCode;
-  } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok; // Help or version, printed by then.
-    const code = new Context({ output: asksForJson(args) ? 'json' : undefined }).fail(readable(error, args));
-    return isRun(args) && !OF_THE_COMMAND.has(code) ? EXIT.runFailed : code;
-  }
-}
-
-/** What `run` says of the command itself rather than of us. */
-const OF_THE_COMMAND: ReadonlySet<number> = new Set([EXIT.notExecutable, EXIT.notFound]);
-
-function readable(error: unknown, args: readonly string[]): unknown {
-  if (!(error instanceof CommanderError)) return error;
-  if (error.code === 'commander.help') return usageError('a command is missing', 'see sidekey --help');
-  if (error.code === 'commander.unknownCommand') return usageError(plain(error), 'see sidekey --help');
-  const words = args.filter((arg) => /^[a-z]+$/.test(arg)).slice(0, isGroup(args[0]) ? 2 : 1);
-  return new CliError('Usage', plain(error), {
-    exit: EXIT.usage,
-    next: `see ${['sidekey', ...words, '--help'].join(' ')}`,
-  });
-}
-
-function plain(error: CommanderError): string {
-  return error.message.replace(/^error: /, '').replace(/\n+/g, ' ');
-}
-
-function isGroup(word: string | undefined): boolean {
-  return word === 'credential' || word === 'session' || word === 'audit';
-}
-
-function isRun(args: readonly string[]): boolean {
-  return args[0] === 'run';
-}
-
-/** Also where the arguments did not parse. */
-function asksForJson(args: readonly string[]): boolean {
-  const end = args.indexOf('--');
-  const own = end < 0 ? args : args.slice(0, end);
-  return own.some(
-    (arg, index) =>
-      arg === '-ojson' || arg === '--output=json' || (arg === 'json' && /^(-o|--output)$/.test(own[index - 1] ?? '')),
-  );
-}
-
+// Before anything large is loaded.
+enableCompileCache(COMPILE_CACHE);
 // Whoever reads our output may stop, as head does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) =>
   process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed),
 );
 process.stderr.on('error', () => {});
+const { command } = await import('./command.ts');
 // At once: a sidecar that is still starting must not hold us up, and ends with us.
-process.exit(await main(process.argv.slice(2)));
+process.exit(await command(process.argv.slice(2)));

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { OperatorBootstrap, PartMessage, SidecarBootstrap, StoreBootstrap } from '../api/bootstrap.ts';
+import { COMPILE_CACHE } from './compileCache.ts';
 import { CliError } from './errors.ts';
 
 type Bootstrap = StoreBootstrap | OperatorBootstrap | SidecarBootstrap;
@@ -49,9 +50,8 @@ export class Part {
     bootstrap: Bootstrap,
     options: { log: number | ((stream: Readable) => void); logPath: string; env: NodeJS.ProcessEnv },
   ): Promise<{ part: Part; ready: Ready }> {
-    const main = fileURLToPath(new URL(`../${bootstrap.part}/main.ts`, import.meta.url));
     const log = typeof options.log === 'number' ? options.log : 'pipe';
-    const child = spawn(process.execPath, [...NODE_ARGS, main], {
+    const child = spawn(process.execPath, [...NODE_ARGS, mainOf(bootstrap.part)], {
       stdio: ['ignore', log, log, 'pipe'],
       env: partEnv(options.env),
       // A session of its own: Ctrl-C in the terminal is for the agent, and for us to pass on in order.
@@ -115,12 +115,21 @@ export function endText(end: PartEnd): string {
   return end.signal === null ? `exit code ${end.code ?? 'unknown'}` : `signal ${end.signal}`;
 }
 
+/** Beside this file if it was bundled (rolldown.config.ts). */
+function mainOf(part: Bootstrap['part']): string {
+  const path = import.meta.url.endsWith('.mjs') ? `./${part}.mjs` : `../${part}/main.ts`;
+  return fileURLToPath(new URL(path, import.meta.url));
+}
+
 /** Our environment without what would steer Node itself. */
 function partEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const kept = { ...env };
   for (const name of Object.keys(kept)) {
-    if (/^NODE_(OPTIONS|DEBUG|REPL|INSPECT|V8_COVERAGE|PATH)/.test(name) || name === 'NODE_TLS_REJECT_UNAUTHORIZED')
+    if (
+      /^NODE_(OPTIONS|DEBUG|REPL|INSPECT|V8_COVERAGE|PATH|COMPILE_CACHE)/.test(name) ||
+      name === 'NODE_TLS_REJECT_UNAUTHORIZED'
+    )
       delete kept[name];
   }
-  return kept;
+  return { ...kept, NODE_COMPILE_CACHE: COMPILE_CACHE };
 }
