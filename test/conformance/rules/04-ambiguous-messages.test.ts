@@ -182,12 +182,19 @@ describe('one request cannot hide another', () => {
   });
 
   test('an answer that nobody asked for reaches nobody', async () => {
+    const mine = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine';
     const poisoned = 'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned';
-    lab.api.answer = (_, socket) => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine${poisoned}`);
-    const first = await lab.get('/1');
-    lab.api.answer = (_, socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nyours'.slice(0, -1));
-    const second = await lab.get('/2');
-    expect([first.body.toString(), second.body.toString()]).toEqual(['mine', 'your']);
+    for (const laterMs of [undefined, 0, 30]) {
+      lab.api.answer = (_, socket) => {
+        if (laterMs === undefined) socket.write(mine + poisoned);
+        else socket.write(mine, () => setTimeout(() => socket.write(poisoned), laterMs));
+      };
+      const first = await lab.get('/1');
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      lab.api.answer = (_, socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nyours');
+      const second = await lab.get('/2');
+      expect([first.body.toString(), second.body.toString()]).toEqual(['mine', 'yours']);
+    }
   });
 
   test('an ambiguous answer is not handed on', async () => {

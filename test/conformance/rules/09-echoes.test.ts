@@ -136,9 +136,21 @@ describe('the agent never sees what an upstream echoes', () => {
     }
   });
 
-  test('in a coding that hides in a second field', async () => {
-    answersWith(withLength(gzipSync(SECRET), 'Content-Encoding: identity\r\nContent-Encoding: gzip\r\n'));
-    expect(refusalOf(await agent.send(request()).answer())).toBe('502 UpstreamMalformed');
+  test('in a coding that hides in a second field, which is refused', async () => {
+    for (const [first, body] of [
+      ['identity', gzipSync(SECRET)],
+      ['gzip', gzipSync(gzipSync(SECRET))],
+    ] as const) {
+      answersWith(withLength(body, `Content-Encoding: ${first}\r\nContent-Encoding: gzip\r\n`));
+      expect(refusalOf(await lab.get('/', '', 'api'))).toBe('502 UpstreamMalformed');
+    }
+  });
+
+  test('in part of a coded body, which cannot be undone and is refused', async () => {
+    const coded = gzipSync(SECRET);
+    const range = `Content-Range: bytes 0-${coded.length - 1}/${coded.length}\r\n`;
+    answersWith(withLength(coded, `Content-Encoding: gzip\r\n${range}`, '206 Partial Content'));
+    expect(refusalOf(await lab.get('/', 'Range: bytes=0-\r\n', 'api'))).toBe('502 UpstreamMalformed');
   });
 
   test('in trailers', async () => {
