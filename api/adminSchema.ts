@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { JoinTokenRequest as JoinTokenRequestType } from './admin.ts';
-import { LabelName, WordName } from './metadata.ts';
+import { LabelName, SubdomainName, WordName } from './metadata.ts';
 
 const SessionRequest = z.strictObject({
   namespace: LabelName,
@@ -13,6 +13,7 @@ const SessionRequest = z.strictObject({
     }),
   role: WordName.optional(),
   tags: z.array(WordName).max(64),
+  pod: z.strictObject({ name: SubdomainName, uid: z.string().min(1).max(64) }).optional(),
   requester: z.string().min(1).max(256),
 });
 
