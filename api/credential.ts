@@ -160,6 +160,12 @@ export const CredentialSpec = z.strictObject({
   refreshInterval: Duration.optional().describe(
     'How often the source is read again, for sources that do not announce changes.',
   ),
+  audit: z
+    .enum(['Batched', 'Strict'])
+    .default('Batched')
+    .describe(
+      'Batched: uses are on record within a second. Strict: each use is on record before it happens, and refused while the store is away.',
+    ),
   allowedConsumers: AllowedConsumers.default({}).describe(
     'Which other namespaces may refer to the Credential; none unless it says so.',
   ),

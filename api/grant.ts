@@ -16,4 +16,6 @@ export interface Grant {
   placeholder: string;
   allowedNetworks: string[];
   allowPlaintext: boolean;
+  /** Each use must be durable in the store's audit before it happens; absent: it is reported within a second. */
+  auditStrict?: true;
 }

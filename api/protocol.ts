@@ -76,21 +76,32 @@ export const LEASE_HEADERS = {
   expiresInSeconds: 'sidekey-lease-expires-in',
 } as const;
 
-/** How often one request shape occurred in one reporting interval (≤ 1 s). */
+/**
+ * How often one request shape occurred in one reporting interval (≤ 1 s); under `audit: Strict` always exactly one request.
+ *
+ * What was added after the first version is optional, and a store drops members that it does not know: sidecars and stores one
+ * version apart understand each other.
+ */
 export interface UsageRecord {
+  /** Of the request, or of the first of `count`: unique, made by the sidecar, never shown to the agent. */
+  requestId?: string;
+  /** Of the last of `count`, if there is more than one. */
+  lastRequestId?: string;
   /** Milliseconds since 1970 of the first one. */
   atMs: number;
   count: number;
   /** `host:port` of the upstream. */
   authority: string;
   method: string;
-  /** Canonical path without the query; `*` where a batch has too many. */
+  /** Template of the path: what looks like an identifier is `{id}`, the query is left out; `*` where a batch has too many. */
   path: string;
-  /** Status the agent got. */
+  /** Status the agent got; 0 if it got none, or if this is an intended use. */
   status: number;
   /** Refusal code if the sidecar refused. */
   refusal?: string;
   integration?: string;
+  /** Which of the Integration's rules decided, counted from 1; absent where none matched. */
+  rule?: number;
   credential?: string;
   version?: number;
   leaseId?: string;
@@ -104,6 +115,11 @@ export interface UsageReport {
   records: UsageRecord[];
   /** Records left out since the last report because a bound was reached; 0 in ordinary life. */
   dropped: number;
+  /**
+   * The records are uses that are about to happen, of Credentials with `audit: Strict`: each is sent upstream only once this
+   * report was answered, which means that it is durable. What became of it follows in an ordinary report, by its `requestId`.
+   */
+  strict?: true;
 }
 
 /** What the operator tells the store of a Credential: its policy, not its material. */
@@ -112,6 +128,8 @@ export interface CredentialRecord {
   leaseSeconds: number;
   /** Namespaces whose sessions may use it besides its own; `*` for all. */
   consumerNamespaces: string[];
+  /** Each use must be durable in the audit before it happens. */
+  auditStrict?: true;
   source: 'secret' | 'store' | 'generated';
   generated?: {
     bytes: number;
@@ -130,7 +148,7 @@ export interface StoredCredential {
 }
 
 /** What the operator tells the store of an Integration; `subjects` are matched against session records there. */
-export interface IntegrationRecord extends Omit<Grant, 'integration' | 'placeholder'> {
+export interface IntegrationRecord extends Omit<Grant, 'integration' | 'placeholder' | 'auditStrict'> {
   subjects: { tags?: string[]; roles?: string[]; serviceAccounts?: string[] };
   placeholder: string;
 }

@@ -38,7 +38,12 @@ export const LeaseRequest = z.strictObject({
   refusedVersion: z.int().min(1).optional(),
 }) satisfies z.ZodType<LeaseRequestType>;
 
-const UsageRecord = z.strictObject({
+const RequestId = z.string().min(1).max(64).optional();
+
+/** Members that a newer sidecar sends are dropped, not refused. */
+const UsageRecord = z.object({
+  requestId: RequestId,
+  lastRequestId: RequestId,
   atMs: Count,
   count: z.int().min(1),
   authority: z.string().max(270),
@@ -47,6 +52,7 @@ const UsageRecord = z.strictObject({
   status: z.int().min(0).max(999),
   refusal: z.string().max(64).optional(),
   integration: ObjectKey.optional(),
+  rule: z.int().min(1).optional(),
   credential: ObjectKey.optional(),
   version: Count.optional(),
   leaseId: z.string().max(64).optional(),
@@ -55,9 +61,10 @@ const UsageRecord = z.strictObject({
   durationMs: z.number().min(0),
 });
 
-export const UsageReport = z.strictObject({
+export const UsageReport = z.object({
   records: z.array(UsageRecord).max(USAGE_RECORDS_LIMIT),
   dropped: Count,
+  strict: z.literal(true).optional(),
 }) satisfies z.ZodType<UsageReportType>;
 
 export const CredentialRecord = z
@@ -65,6 +72,7 @@ export const CredentialRecord = z
     hosts: z.array(HostPattern).min(1).max(32),
     leaseSeconds: z.int().min(1).max(86_400),
     consumerNamespaces: z.array(z.union([z.literal('*'), LabelName])).max(1024),
+    auditStrict: z.literal(true).optional(),
     source: z.enum(['secret', 'store', 'generated']),
     generated: z
       .strictObject({

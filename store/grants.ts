@@ -43,7 +43,7 @@ export function grantOf(
   if (!consumerAllowed(namespace, record.credential, credential)) return undefined;
   if (!record.hosts.every((host) => credential.hosts.some((outer) => hostWithin(host, outer)))) return undefined;
   const { subjects: _, ...grant } = record;
-  return { integration: key, ...grant };
+  return { integration: key, ...grant, ...(credential.auditStrict && { auditStrict: true }) };
 }
 
 /** AND across the lists that are given, OR within one; no list at all matches nobody. */

@@ -119,6 +119,7 @@ function recordOf(
     hosts: credential.spec.hosts,
     leaseSeconds: durationSeconds(credential.spec.leaseDuration),
     consumerNamespaces,
+    ...(credential.spec.audit === 'Strict' && { auditStrict: true }),
     source,
     ...(generated !== undefined && {
       generated: {
