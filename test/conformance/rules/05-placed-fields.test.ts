@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { LOOPBACK } from '../../sidecar/sidecarProcess.ts';
 import { BEARER, Lab, refusalOf, SECRET } from './lab.ts';
 
-const NAMES = ['bearer', 'basic', 'header', 'query', 'both'].map((name) => `${name}.localhost`);
+const NAMES = ['bearer', 'basic', 'header', 'custom', 'query', 'both'].map((name) => `${name}.localhost`);
 let lab: Lab;
 
 beforeAll(async () => {
@@ -18,6 +18,7 @@ beforeAll(async () => {
         integration('bearer', [{ bearer: {} }]),
         integration('basic', [{ basic: { username: 'agent' } }]),
         integration('header', [{ header: { name: 'X-Api-Key' } }]),
+        integration('custom', [{ header: { name: 'X-Acme-Pass' } }]),
         integration('query', [{ query: { name: 'key' } }]),
         integration('both', [{ header: { name: 'X-Api-Key' } }, { query: { name: 'key' } }]),
       ]),
@@ -123,11 +124,14 @@ describe('the upstream gets one parameter, ours, when the agent sends', () => {
 });
 
 test('a trailer cannot bring another credential behind the placed one', async () => {
-  const answer = await lab.ask(
-    `POST /bearer/ HTTP/1.1\r\nHost: 127.0.0.1:${lab.sidecar.proxyPort}\r\nTransfer-Encoding: chunked\r\n\r\n` +
-      '0\r\nAuthorization: Bearer evil\r\n\r\n',
-  );
-  expect(refusalOf(answer)).toBe('400 MalformedRequest');
+  const send = (alias: string, trailer: string) =>
+    lab.ask(
+      `POST /${alias}/ HTTP/1.1\r\nHost: 127.0.0.1:${lab.sidecar.proxyPort}\r\nTransfer-Encoding: chunked\r\n\r\n` +
+        `2\r\nhi\r\n0\r\n${trailer}: evil\r\n\r\n`,
+    );
+  for (const trailer of ['Authorization', 'AUTHORIZATION', 'Cookie', 'Proxy-Authorization'])
+    expect([trailer, refusalOf(await send('bearer', trailer))]).toEqual([trailer, '400 MalformedRequest']);
+  for (const trailer of ['X-Acme-Pass', 'x-acme-pass', 'X_Acme_Pass']) await send('custom', trailer);
   expect(lab.api.bytes).not.toContain('evil');
 });
 
