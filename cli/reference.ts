@@ -3,7 +3,7 @@ import { createProgram } from './program.ts';
 
 const HEAD = `# The \`sidekey\` command
 
-<!-- Written from the command tree by `make goldens`; a test checks that it is current. -->
+<!-- Written from the command tree by \`make goldens\`; a test checks that it is current. -->
 
 Results go to standard output, all else to standard error. Colours appear only on a terminal and not with \`NO_COLOR\`; what takes
 more than two seconds shows its progress there. Errors say what happened, where, and what to do next. With \`-o json\` results and
