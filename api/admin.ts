@@ -43,6 +43,8 @@ export interface AdminSession extends Session {
 
 /** One link of the audit chain: `hash` is SHA-256 over `previousHash` and the canonical JSON of the rest (lib/auditChain.ts). */
 export interface AuditEntry {
+  /** The replica whose chain it is in; `seq` counts within it. */
+  chain?: string;
   seq: number;
   /** RFC 3339 with milliseconds. */
   at: string;

@@ -70,7 +70,7 @@ export class Sessions {
   async end(session: Session, reason: string): Promise<void> {
     await this.#o.repository.transaction(async (tx) => {
       if (this.#o.identities.session(session.id) === undefined) return;
-      await tx.endSession(session, this.#o.clock.nowMs(), reason);
+      if (!(await tx.endSession(session, this.#o.clock.nowMs(), reason))) return;
       await this.#o.audit.append(tx, { kind: 'session.ended', session: session.id, reason });
     });
   }

@@ -11,7 +11,7 @@ beforeEach(async () => {
 afterEach(() => core.remove());
 
 const record = (n: number) => core.store.audit.record({ kind: 'test.happened', n });
-const all = () => core.store.repository.transaction((tx) => tx.auditEntries(0, 10_000));
+const all = () => core.store.repository.transaction((tx) => tx.auditEntries('store', 0, 10_000));
 const until = async (condition: () => boolean) => {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 };

@@ -21,12 +21,16 @@ export class Audit {
   }
 
   async append(tx: Transaction, event: AuditEvent): Promise<void> {
-    const end = await tx.auditEnd();
+    const end = await tx.auditEnd(this.#repository.chain);
     const seq = (end?.seq ?? 0) + 1;
     const at = new Date(this.#clock.nowMs()).toISOString();
     const previousHash = end?.hash ?? AUDIT_GENESIS;
     const hash = auditHash({ seq, at, event, previousHash });
-    await tx.appendAudit({ seq, at, event, previousHash, hash }, this.#signer.sign({ seq, hash, at }));
+    await tx.appendAudit(
+      this.#repository.chain,
+      { seq, at, event, previousHash, hash },
+      this.#signer.sign({ seq, hash, at }),
+    );
   }
 
   /** An event that stands alone. */
@@ -35,7 +39,7 @@ export class Audit {
   }
 
   head(): Promise<AuditHead | undefined> {
-    return this.#repository.transaction((tx) => tx.auditHead());
+    return this.#repository.transaction((tx) => tx.auditHead(this.#repository.chain));
   }
 
   changed(changes: readonly Change[]): void {
@@ -54,7 +58,9 @@ export class Audit {
     while (limit > 0 && !signal.aborted) {
       // Armed before the look, so that nothing falls between look and wait.
       const more = this.#nextCommit(signal);
-      const page = await this.#repository.transaction((tx) => tx.auditEntries(after, Math.min(limit, PAGE_ENTRIES)));
+      const page = await this.#repository.transaction((tx) =>
+        tx.auditEntries(this.#repository.chain, after, Math.min(limit, PAGE_ENTRIES)),
+      );
       for (const entry of page) yield entry;
       after = page.at(-1)?.seq ?? after;
       limit -= page.length;

@@ -29,7 +29,7 @@ export class AuditHeadFile {
   async check(repository: Repository, publicKeyPem: string): Promise<void> {
     const head = this.#read();
     if (head === undefined) return;
-    const [entry] = await repository.transaction((tx) => tx.auditEntries(head.seq - 1, 1));
+    const [entry] = await repository.transaction((tx) => tx.auditEntries(repository.chain, head.seq - 1, 1));
     const sameKey = auditHeadSigned(head) && head.publicKeyPem === publicKeyPem;
     if (sameKey && entry?.seq === head.seq && entry.hash === head.hash) return;
     throw storeError(

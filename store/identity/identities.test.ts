@@ -4,7 +4,14 @@ import { ManualClock } from '../testing/clock.ts';
 import { session } from '../testing/records.ts';
 import { Identities } from './identities.ts';
 
-const EMPTY: Snapshot = { credentials: [], materials: [], integrations: [], sessions: [], identities: [] };
+const EMPTY: Snapshot = {
+  credentials: [],
+  materials: [],
+  integrations: [],
+  sessions: [],
+  identities: [],
+  revocations: [],
+};
 
 function identities(clock: ManualClock, snapshot: Partial<Snapshot> = {}): Identities {
   return new Identities({ clock, trustDomain: 'sidekey.local', seconds: 3600, snapshot: { ...EMPTY, ...snapshot } });

@@ -29,7 +29,14 @@ const identities = new Identities({
   clock,
   trustDomain: 'sidekey.local',
   seconds: 3600,
-  snapshot: { credentials: [], materials: [], integrations: [], sessions: [session()], identities: [] },
+  snapshot: {
+    credentials: [],
+    materials: [],
+    integrations: [],
+    sessions: [session()],
+    identities: [],
+    revocations: [],
+  },
 });
 const peers = new Peers({ identities, issuer: ca.publicKey });
 const serverKey = generateP256();

@@ -1,5 +1,6 @@
-import type { AuditEntry, AuditHead } from '../../api/admin.ts';
+import type { AuditEntry, AuditHead, JoinTokenRequest } from '../../api/admin.ts';
 import type { CredentialRecord, IdentityKind, IntegrationRecord } from '../../api/protocol.ts';
+import type { Selector } from '../../api/revocation.ts';
 import type { Session } from '../../api/session.ts';
 import type { WrappedKey } from '../vault/vault.ts';
 
@@ -33,6 +34,17 @@ export interface LeaseRow {
   version: number;
   issuedAtMs: number;
   expiresAtMs: number;
+  /** Given up or revoked before its time. */
+  endedAtMs?: number;
+}
+
+/** What stands revoked until it is lifted. */
+export interface RevocationRow {
+  id: string;
+  selector: Selector;
+  atMs: number;
+  by: string;
+  reason: string;
 }
 
 /** Something that is different since a transaction was committed; `undefined` members: it is gone. */
@@ -42,6 +54,7 @@ export type Change =
   | { kind: 'integration'; key: string; record: IntegrationRecord | undefined }
   | { kind: 'session'; session: Session; endReason?: string }
   | { kind: 'identity'; identity: IdentityRow }
+  | { kind: 'revocation'; id: string; revocation: RevocationRow | undefined }
   | { kind: 'audit'; head: AuditHead };
 
 /** All that the store keeps in memory as well. */
@@ -53,22 +66,29 @@ export interface Snapshot {
   /** Those that have not ended. */
   sessions: Session[];
   identities: IdentityRow[];
+  revocations: RevocationRow[];
 }
 
 /** Reads and writes within one transaction. */
 export interface Transaction {
   meta(name: string): Promise<Buffer | undefined>;
   setMeta(name: string, value: Buffer): Promise<void>;
+  deleteMeta(name: string): Promise<void>;
+  /** Names that begin with `prefix`, in order. */
+  metaNames(prefix: string): Promise<string[]>;
 
   credential(key: string): Promise<CredentialRecord | undefined>;
   putCredential(key: string, record: CredentialRecord): Promise<void>;
   deleteCredential(key: string): Promise<void>;
 
+  integration(key: string): Promise<IntegrationRecord | undefined>;
   putIntegration(key: string, record: IntegrationRecord): Promise<void>;
   deleteIntegration(key: string): Promise<void>;
 
   dataKey(credential: string): Promise<WrappedKey | undefined>;
   putDataKey(credential: string, key: WrappedKey): Promise<void>;
+  /** Those of the credentials after `afterCredential`, in order of the credential. */
+  dataKeys(afterCredential: string, limit: number): Promise<{ credential: string; key: WrappedKey }[]>;
   /** The newest version. */
   material(credential: string): Promise<SealedMaterial | undefined>;
   /** Highest version that the credential ever had, 0 for none: kept when material is deleted, so that versions never go back. */
@@ -80,30 +100,73 @@ export interface Transaction {
   deleteMaterial(credential: string): Promise<void>;
 
   putSession(session: Session): Promise<void>;
-  endSession(session: Session, atMs: number, reason: string): Promise<void>;
+  /** Whether it had not ended before. */
+  endSession(session: Session, atMs: number, reason: string): Promise<boolean>;
   putIdentity(identity: IdentityRow): Promise<void>;
+
+  putRevocation(revocation: RevocationRow): Promise<void>;
+  deleteRevocation(id: string): Promise<void>;
+
   putLease(lease: LeaseRow): Promise<void>;
-  /** Forgets identities, ended sessions and leases that were over before then. */
+  lease(id: string): Promise<LeaseRow | undefined>;
+  /** Those of the session that run at that time, oldest first. */
+  leasesOf(sessionId: string, nowMs: number): Promise<LeaseRow[]>;
+  /** Does nothing to one that has ended. */
+  endLease(id: string, atMs: number): Promise<void>;
+  /** How many were ever issued of that version; known while there is no newer one. */
+  countLeases(credential: string, version: number): Promise<number>;
+
+  /** `digest` is the SHA-256 of the token. */
+  putJoinToken(digest: string, token: JoinTokenRow): Promise<void>;
+  /** Gives a token once, and only before it expires. */
+  takeJoinToken(digest: string, nowMs: number): Promise<JoinTokenRow | undefined>;
+  /** How many wait for their use. */
+  countJoinTokens(nowMs: number): Promise<number>;
+
+  /**
+   * Whether `holder` does the work of that name until `seconds` from now, by the clock of the database: it does if nobody else does. What
+   * it then does must still be fenced, such as by the version that it replaces, for it may be slower than its time.
+   */
+  holdWork(name: string, holder: string, seconds: number): Promise<boolean>;
+
+  /** Forgets identities, ended sessions, leases and join tokens that were over before then. */
   prune(beforeMs: number): Promise<void>;
 
-  auditEnd(): Promise<{ seq: number; hash: string } | undefined>;
-  appendAudit(entry: AuditEntry, head: AuditHead): Promise<void>;
-  auditHead(): Promise<AuditHead | undefined>;
-  auditEntries(afterSeq: number, limit: number): Promise<AuditEntry[]>;
+  /** Names of all chains of the audit: one for each replica that ever wrote, `SOLE_CHAIN` where there is one engine of one process. */
+  auditChains(): Promise<string[]>;
+  auditEnd(chain: string): Promise<{ seq: number; hash: string } | undefined>;
+  appendAudit(chain: string, entry: AuditEntry, head: AuditHead): Promise<void>;
+  auditHead(chain: string): Promise<AuditHead | undefined>;
+  auditEntries(chain: string, afterSeq: number, limit: number): Promise<AuditEntry[]>;
+  /** The first entry whose time is `at` (RFC 3339) or later; one after the last if there is none. */
+  auditSeqAt(chain: string, at: string): Promise<number>;
+  /** Forgets the entries up to and including `uptoSeq`. */
+  pruneAudit(chain: string, uptoSeq: number): Promise<void>;
 }
 
-/**
- * Where the store's records live. One engine today (sqlite/); another needs these four methods and nothing above them changes.
- */
+/** A join token that waits for its use. */
+export interface JoinTokenRow {
+  invitation: JoinTokenRequest;
+  expiresAtMs: number;
+}
+
+/** The chain of the audit where one process alone writes the database. */
+export const SOLE_CHAIN = 'store';
+
+/** Where the store's records live: sqlite/ for one process, postgres/ for several; nothing above them knows which. */
 export interface Repository {
+  /** The chain of the audit that this process writes. */
+  readonly chain: string;
   /**
    * Runs `work` alone, in a transaction: what it resolves to is durable then, and if it throws nothing of it remains.
    *
-   * `work` touches only `tx`. @throws StorageFailed if the database could not be written.
+   * `work` touches only `tx`, and may be run again if another process was in its way. @throws StorageFailed if the database could not be written.
    */
   transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
   load(): Promise<Snapshot>;
-  /** Called after each commit, in order, before the promises of its transactions resolve. */
+  /** Resolves once what any process had committed before the call was told to the listeners. @throws StorageFailed */
+  caughtUp(): Promise<void>;
+  /** Called after each commit, also of other processes, in order; of one's own before the promises of its transactions resolve. */
   onCommit(listener: (changes: readonly Change[]) => void): void;
   close(): Promise<void>;
 }

@@ -46,4 +46,34 @@ export const MIGRATIONS: readonly string[] = [
     hash TEXT NOT NULL
   ) STRICT;
   `,
+  `
+  CREATE TABLE revocations (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  ALTER TABLE leases ADD COLUMN ended_at_ms INTEGER;
+  CREATE INDEX leases_by_version ON leases (credential, version);
+  CREATE TABLE pruned_leases (
+    credential TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (credential, version)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE join_tokens (
+    digest TEXT PRIMARY KEY,
+    invitation TEXT NOT NULL,
+    expires_at_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE audit_chains (
+    chain TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    event TEXT NOT NULL,
+    previous_hash TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    PRIMARY KEY (chain, seq)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO audit_chains SELECT 'store', seq, at, event, previous_hash, hash FROM audit;
+  DROP TABLE audit;
+  ALTER TABLE audit_chains RENAME TO audit;
+  CREATE INDEX audit_by_time ON audit (chain, at);
+  UPDATE meta SET name = 'audit head store' WHERE name = 'audit head';
+  `,
 ];

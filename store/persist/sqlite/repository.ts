@@ -1,7 +1,14 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { errorText } from '../../../lib/errors.ts';
 import { storeError } from '../../errors.ts';
-import type { Change, IdentityRow, Repository, Snapshot, Transaction } from '../repository.ts';
+import {
+  type Change,
+  type IdentityRow,
+  type Repository,
+  type Snapshot,
+  SOLE_CHAIN,
+  type Transaction,
+} from '../repository.ts';
 import { closeDatabase, isFatal, isOwnFault, sqliteCode } from './database.ts';
 import { materialHead, SqliteTransaction } from './transaction.ts';
 
@@ -27,6 +34,7 @@ export interface SqliteOptions {
  * savepoint, and share one COMMIT: one fsync for all of them.
  */
 export class SqliteRepository implements Repository {
+  readonly chain = SOLE_CHAIN;
   readonly #options: SqliteOptions;
   readonly #db: DatabaseSync;
   readonly #tx: SqliteTransaction;
@@ -69,8 +77,12 @@ export class SqliteRepository implements Repository {
         JSON.parse(String(row.record)),
       ),
       identities: all('SELECT * FROM identities').map(identityOf),
+      revocations: all('SELECT record FROM revocations').map((row) => JSON.parse(String(row.record))),
     };
   }
+
+  /** There is no other process. */
+  async caughtUp(): Promise<void> {}
 
   async close(): Promise<void> {
     await this.#running;

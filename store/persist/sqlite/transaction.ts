@@ -3,9 +3,18 @@ import type { AuditEntry, AuditHead } from '../../../api/admin.ts';
 import type { CredentialRecord, IntegrationRecord } from '../../../api/protocol.ts';
 import type { Session } from '../../../api/session.ts';
 import type { WrappedKey } from '../../vault/vault.ts';
-import type { Change, IdentityRow, LeaseRow, MaterialHead, SealedMaterial, Transaction } from '../repository.ts';
+import type {
+  Change,
+  IdentityRow,
+  JoinTokenRow,
+  LeaseRow,
+  MaterialHead,
+  RevocationRow,
+  SealedMaterial,
+  Transaction,
+} from '../repository.ts';
 
-const AUDIT_HEAD = 'audit head';
+const AUDIT_HEAD = 'audit head ';
 
 type Row = Record<string, unknown>;
 
@@ -28,6 +37,16 @@ export class SqliteTransaction implements Transaction {
     this.#run('INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value', name, value);
   }
 
+  async deleteMeta(name: string): Promise<void> {
+    this.#run('DELETE FROM meta WHERE name = ?', name);
+  }
+
+  async metaNames(prefix: string): Promise<string[]> {
+    return this.#all('SELECT name FROM meta WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name', prefix).map((row) =>
+      String(row.name),
+    );
+  }
+
   async credential(key: string): Promise<CredentialRecord | undefined> {
     const row = this.#get('SELECT record FROM credentials WHERE key = ?', key);
     return row && JSON.parse(String(row.record));
@@ -47,6 +66,11 @@ export class SqliteTransaction implements Transaction {
     this.changes.push({ kind: 'credential', key, record: undefined });
   }
 
+  async integration(key: string): Promise<IntegrationRecord | undefined> {
+    const row = this.#get('SELECT record FROM integrations WHERE key = ?', key);
+    return row && JSON.parse(String(row.record));
+  }
+
   async putIntegration(key: string, record: IntegrationRecord): Promise<void> {
     this.#run(
       'INSERT INTO integrations VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET record = excluded.record',
@@ -63,7 +87,15 @@ export class SqliteTransaction implements Transaction {
 
   async dataKey(credential: string): Promise<WrappedKey | undefined> {
     const row = this.#get('SELECT kek_id, wrapped FROM data_keys WHERE credential = ?', credential);
-    return row && { kekId: String(row.kek_id), wrapped: bytes(row.wrapped) };
+    return row && wrappedKey(row);
+  }
+
+  async dataKeys(afterCredential: string, limit: number): Promise<{ credential: string; key: WrappedKey }[]> {
+    const sql = 'SELECT * FROM data_keys WHERE credential > ? ORDER BY credential LIMIT ?';
+    return this.#all(sql, afterCredential, limit).map((row) => ({
+      credential: String(row.credential),
+      key: wrappedKey(row),
+    }));
   }
 
   async putDataKey(credential: string, key: WrappedKey): Promise<void> {
@@ -119,9 +151,11 @@ export class SqliteTransaction implements Transaction {
     this.changes.push({ kind: 'session', session });
   }
 
-  async endSession(session: Session, atMs: number, reason: string): Promise<void> {
-    this.#run('UPDATE sessions SET ended_at_ms = ? WHERE id = ?', atMs, session.id);
+  async endSession(session: Session, atMs: number, reason: string): Promise<boolean> {
+    const sql = 'UPDATE sessions SET ended_at_ms = ? WHERE id = ? AND ended_at_ms IS NULL';
+    if (this.#run(sql, atMs, session.id) === 0) return false;
     this.changes.push({ kind: 'session', session, endReason: reason });
+    return true;
   }
 
   async putIdentity(identity: IdentityRow): Promise<void> {
@@ -137,21 +171,87 @@ export class SqliteTransaction implements Transaction {
     this.changes.push({ kind: 'identity', identity });
   }
 
-  async putLease(lease: LeaseRow): Promise<void> {
-    const { id, sessionId, credential, version, issuedAtMs, expiresAtMs } = lease;
+  async putRevocation(revocation: RevocationRow): Promise<void> {
+    const { id } = revocation;
     this.#run(
-      'INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?)',
+      'INSERT INTO revocations VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record',
+      id,
+      JSON.stringify(revocation),
+    );
+    this.changes.push({ kind: 'revocation', id, revocation });
+  }
+
+  async deleteRevocation(id: string): Promise<void> {
+    this.#run('DELETE FROM revocations WHERE id = ?', id);
+    this.changes.push({ kind: 'revocation', id, revocation: undefined });
+  }
+
+  async putLease(lease: LeaseRow): Promise<void> {
+    const { id, sessionId, credential, version, issuedAtMs, expiresAtMs, endedAtMs } = lease;
+    this.#run(
+      'INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)',
       id,
       sessionId,
       credential,
       version,
       issuedAtMs,
       expiresAtMs,
+      endedAtMs ?? null,
     );
   }
 
+  async lease(id: string): Promise<LeaseRow | undefined> {
+    const row = this.#get('SELECT * FROM leases WHERE id = ?', id);
+    return row && leaseOf(row);
+  }
+
+  async leasesOf(sessionId: string, nowMs: number): Promise<LeaseRow[]> {
+    const sql = `SELECT * FROM leases WHERE session_id = ? AND expires_at_ms > ? AND ended_at_ms IS NULL
+      ORDER BY issued_at_ms, id`;
+    return this.#all(sql, sessionId, nowMs).map(leaseOf);
+  }
+
+  async endLease(id: string, atMs: number): Promise<void> {
+    this.#run('UPDATE leases SET ended_at_ms = ? WHERE id = ? AND ended_at_ms IS NULL', atMs, id);
+  }
+
+  async countLeases(credential: string, version: number): Promise<number> {
+    const sql = `SELECT (SELECT count(*) FROM leases WHERE credential = ?1 AND version = ?2)
+      + coalesce((SELECT count FROM pruned_leases WHERE credential = ?1 AND version = ?2), 0) AS count`;
+    return Number(this.#get(sql, credential, version)?.count);
+  }
+
+  async putJoinToken(digest: string, { invitation, expiresAtMs }: JoinTokenRow): Promise<void> {
+    this.#run('INSERT INTO join_tokens VALUES (?, ?, ?)', digest, JSON.stringify(invitation), expiresAtMs);
+  }
+
+  async takeJoinToken(digest: string, nowMs: number): Promise<JoinTokenRow | undefined> {
+    const row = this.#get('DELETE FROM join_tokens WHERE digest = ? RETURNING invitation, expires_at_ms', digest);
+    const expiresAtMs = Number(row?.expires_at_ms);
+    return row && expiresAtMs > nowMs ? { invitation: JSON.parse(String(row.invitation)), expiresAtMs } : undefined;
+  }
+
+  async countJoinTokens(nowMs: number): Promise<number> {
+    return Number(this.#get('SELECT count(*) AS count FROM join_tokens WHERE expires_at_ms > ?', nowMs)?.count);
+  }
+
+  /** Nobody else can have the file open. */
+  async holdWork(): Promise<boolean> {
+    return true;
+  }
+
   async prune(beforeMs: number): Promise<void> {
+    this.#run(
+      `INSERT INTO pruned_leases SELECT credential, version, count(*) FROM leases WHERE expires_at_ms < ?
+         GROUP BY credential, version ON CONFLICT DO UPDATE SET count = count + excluded.count`,
+      beforeMs,
+    );
     this.#run('DELETE FROM leases WHERE expires_at_ms < ?', beforeMs);
+    this.#run(
+      `DELETE FROM pruned_leases WHERE version <
+         (SELECT last FROM versions WHERE versions.credential = pruned_leases.credential)`,
+    );
+    this.#run('DELETE FROM join_tokens WHERE expires_at_ms < ?', beforeMs);
     this.#run('DELETE FROM identities WHERE expires_at_ms < ?', beforeMs);
     this.#run(
       `DELETE FROM sessions WHERE ended_at_ms < ?
@@ -161,31 +261,47 @@ export class SqliteTransaction implements Transaction {
     );
   }
 
-  async auditEnd(): Promise<{ seq: number; hash: string } | undefined> {
-    const row = this.#get('SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1');
+  async auditChains(): Promise<string[]> {
+    return this.#all('SELECT DISTINCT chain FROM audit ORDER BY chain').map((row) => String(row.chain));
+  }
+
+  async auditEnd(chain: string): Promise<{ seq: number; hash: string } | undefined> {
+    const row = this.#get('SELECT seq, hash FROM audit WHERE chain = ? ORDER BY seq DESC LIMIT 1', chain);
     return row && { seq: Number(row.seq), hash: String(row.hash) };
   }
 
-  async appendAudit(entry: AuditEntry, head: AuditHead): Promise<void> {
+  async appendAudit(chain: string, entry: AuditEntry, head: AuditHead): Promise<void> {
     const { seq, at, event, previousHash, hash } = entry;
-    this.#run('INSERT INTO audit VALUES (?, ?, ?, ?, ?)', seq, at, JSON.stringify(event), previousHash, hash);
-    await this.setMeta(AUDIT_HEAD, Buffer.from(JSON.stringify(head)));
+    this.#run('INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)', chain, seq, at, JSON.stringify(event), previousHash, hash);
+    await this.setMeta(AUDIT_HEAD + chain, Buffer.from(JSON.stringify(head)));
     this.changes.push({ kind: 'audit', head });
   }
 
-  async auditHead(): Promise<AuditHead | undefined> {
-    const value = await this.meta(AUDIT_HEAD);
+  async auditHead(chain: string): Promise<AuditHead | undefined> {
+    const value = await this.meta(AUDIT_HEAD + chain);
     return value && JSON.parse(value.toString());
   }
 
-  async auditEntries(afterSeq: number, limit: number): Promise<AuditEntry[]> {
-    return this.#all('SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT ?', afterSeq, limit).map((row) => ({
+  async auditEntries(chain: string, afterSeq: number, limit: number): Promise<AuditEntry[]> {
+    const sql = 'SELECT * FROM audit WHERE chain = ? AND seq > ? ORDER BY seq LIMIT ?';
+    return this.#all(sql, chain, afterSeq, limit).map((row) => ({
+      chain,
       seq: Number(row.seq),
       at: String(row.at),
       event: JSON.parse(String(row.event)),
       previousHash: String(row.previous_hash),
       hash: String(row.hash),
     }));
+  }
+
+  async auditSeqAt(chain: string, at: string): Promise<number> {
+    const sql = 'SELECT min(seq) AS seq FROM audit WHERE chain = ? AND at >= ?';
+    const { seq } = this.#get(sql, chain, at) ?? {};
+    return seq === null ? ((await this.auditEnd(chain))?.seq ?? 0) + 1 : Number(seq);
+  }
+
+  async pruneAudit(chain: string, uptoSeq: number): Promise<void> {
+    this.#run('DELETE FROM audit WHERE chain = ? AND seq <= ?', chain, uptoSeq);
   }
 
   #statement(sql: string): StatementSync {
@@ -205,9 +321,26 @@ export class SqliteTransaction implements Transaction {
     return this.#statement(sql).all(...values);
   }
 
-  #run(sql: string, ...values: SQLInputValue[]): void {
-    this.#statement(sql).run(...values);
+  /** How many rows it changed. */
+  #run(sql: string, ...values: SQLInputValue[]): number {
+    return Number(this.#statement(sql).run(...values).changes);
   }
+}
+
+function wrappedKey(row: Row): WrappedKey {
+  return { kekId: String(row.kek_id), wrapped: bytes(row.wrapped) };
+}
+
+function leaseOf(row: Row): LeaseRow {
+  const lease: LeaseRow = {
+    id: String(row.id),
+    sessionId: String(row.session_id),
+    credential: String(row.credential),
+    version: Number(row.version),
+    issuedAtMs: Number(row.issued_at_ms),
+    expiresAtMs: Number(row.expires_at_ms),
+  };
+  return row.ended_at_ms === null ? lease : { ...lease, endedAtMs: Number(row.ended_at_ms) };
 }
 
 export function materialHead(row: Row): MaterialHead {
