@@ -11,6 +11,8 @@ export interface CompiledRules {
   /** Whether any rule is about paths, so that paths must be free of ambiguity. */
   readonly hasPaths: boolean;
   allows(method: string, path: string): boolean;
+  /** Number of the rule that decides, as `allows` decides, counted from 1; undefined where none matches. */
+  deciding(method: string, path: string): number | undefined;
   /** Length of the longest path by which a rule allows the request; 0 without. */
   specificity(method: string, path: string): number;
   /** Why it is allowed or not, and what would be: a clause for people and agents. */
@@ -54,6 +56,15 @@ class Rules implements CompiledRules {
       (this.#allow.length === 0 ||
         readings.every((reading) => this.#allow.some((rule) => matches(rule, method, reading))))
     );
+  }
+
+  deciding(method: string, path: string): number | undefined {
+    if (this.#allow.length === 0 && this.#deny.length === 0) return undefined;
+    const readings = this.hasPaths ? readingsOf(path) : [path];
+    const rule =
+      this.#denying(method, readings) ??
+      this.#allow.find((allowing) => readings.every((reading) => matches(allowing, method, reading)));
+    return rule?.number;
   }
 
   specificity(method: string, path: string): number {

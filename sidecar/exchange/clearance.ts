@@ -16,6 +16,9 @@ export class Clearance {
   #located: Located | undefined;
   #entry: Entry | undefined;
   #lease: HeldLease | undefined;
+  #requestId: string | undefined;
+  /** The lease that the use on record is of. */
+  #recorded: HeldLease | undefined;
   #cancel: (() => void) | undefined;
 
   constructor(agent: AgentSide, request: RequestHead) {
@@ -41,6 +44,11 @@ export class Clearance {
   /** In use until `release`, whatever becomes of it meanwhile. */
   get lease(): HeldLease | undefined {
     return this.#lease;
+  }
+
+  /** By which the use was put on record before it happened; undefined where that was not asked for. */
+  get requestId(): string | undefined {
+    return this.#requestId;
   }
 
   /** The decision, made once for each request by the table of this moment. */
@@ -99,6 +107,28 @@ export class Clearance {
     );
   }
 
+  /** Where the Credential asks for it, calls back once this use of the lease is durable in the audit, or with why it cannot be. */
+  putOnRecord(callback: (refusal: Refusal | undefined) => void): void {
+    const entry = this.#entry;
+    const lease = this.#lease;
+    if (entry?.grant.auditStrict !== true || lease === undefined || this.#recorded === lease) {
+      callback(undefined);
+      return;
+    }
+    const { usage } = this.#agent.context.deps;
+    this.#requestId ??= usage.nextId();
+    const { path } = this.#located!;
+    const { authority } = this;
+    const { method } = this.#request;
+    this.#await((settled) =>
+      usage.intend({ requestId: this.#requestId!, authority, method, path, entry, lease }, (refusal) => {
+        if (!settled()) return;
+        if (refusal === undefined) this.#recorded = lease;
+        callback(refusal);
+      }),
+    );
+  }
+
   connect(fresh: boolean, callback: (result: UpstreamConnection | Refusal) => void): void {
     const target = targetOf(this.#located!.authority, this.#entry, this.#lease);
     this.#await((settled) =>
@@ -119,6 +149,7 @@ export class Clearance {
     this.cancel();
     this.#lease?.release();
     this.#lease = undefined;
+    this.#recorded = undefined;
   }
 
   #use(lease: HeldLease): void {

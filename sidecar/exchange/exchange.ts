@@ -101,7 +101,12 @@ export class Exchange implements AttemptOwner, Cuttable {
 
   #connect(fresh: boolean): void {
     this.#state = 'waiting';
-    this.#clearance.connect(fresh, this.#connected);
+    this.#clearance.putOnRecord((refusal) => {
+      this.#guarded(() => {
+        if (refusal === undefined) this.#clearance.connect(fresh, this.#connected);
+        else this.#refuse(refusal);
+      });
+    });
   }
 
   readonly #connected = (result: UpstreamConnection | Refusal): void => {
@@ -403,8 +408,9 @@ export class Exchange implements AttemptOwner, Cuttable {
     const { deps, inFlight } = this.#agent.context;
     if (this.#clearance.entry !== undefined) inFlight.delete(this);
     deps.metrics.scrubbed += attempt?.scrubber?.count ?? 0;
-    const { authority, located, entry, lease } = this.#clearance;
+    const { authority, located, entry, lease, requestId } = this.#clearance;
     deps.usage.record({
+      requestId,
       authority,
       method: this.#request.method,
       path: located?.path ?? '',

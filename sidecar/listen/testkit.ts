@@ -4,7 +4,7 @@ import { createServer as createTlsServer, type TLSSocket, connect as tlsConnect 
 import { onTestFinished } from 'vitest';
 import type { Grant } from '../../api/grant.ts';
 import { placeholderOf } from '../../api/placeholder.ts';
-import type { LeaseRequest, UsageRecord } from '../../api/protocol.ts';
+import type { LeaseRequest, UsageRecord, UsageReport } from '../../api/protocol.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { Material } from '../../lib/material.ts';
 import { type Bounds, defaultBounds } from '../config.ts';
@@ -47,6 +47,10 @@ export class TestStore {
   leaseSeconds = 900;
   readonly requests: LeaseRequest[] = [];
   readonly used: UsageRecord[] = [];
+  /** Uses that were put on record before they happened. */
+  readonly intended: UsageRecord[] = [];
+  /** Called before a report counts as durable. */
+  onReport: (report: UsageReport) => Promise<void> = async () => {};
   /** What a refresh after a 401 leads to. */
   onRefused: (() => void) | undefined;
   #serial = 0;
@@ -62,8 +66,9 @@ export class TestStore {
     };
   }
 
-  async report({ records }: { records: UsageRecord[] }): Promise<void> {
-    this.used.push(...records);
+  async report(report: UsageReport): Promise<void> {
+    await this.onReport(report);
+    (report.strict ? this.intended : this.used).push(...report.records);
   }
 }
 

@@ -11,6 +11,9 @@ import { quiet, until } from '../link/testkit.ts';
 import { Metrics } from './metrics.ts';
 import { UsageLog, type Use } from './usage.ts';
 
+/** A path segment that is no identifier. */
+const word = (n: number) => n.toString(26).replace(/[0-9]/g, (digit) => String.fromCharCode(0x71 + Number(digit)));
+
 const USE: Use = {
   authority: 'api.example.com:443',
   method: 'GET',
@@ -50,8 +53,17 @@ test('equal requests are one record with a count, and reach the store within a s
   expect(reports).toEqual([
     {
       records: [
-        { ...USE, atMs: expect.any(Number), count: 2, bytesUp: 2, bytesDown: 50, durationMs: 5 },
-        { ...USE, atMs: expect.any(Number), count: 1, status: 404 },
+        {
+          ...USE,
+          requestId: expect.stringMatching(/^[0-9a-f]{12}-1$/),
+          lastRequestId: expect.stringMatching(/^[0-9a-f]{12}-2$/),
+          atMs: expect.any(Number),
+          count: 2,
+          bytesUp: 2,
+          bytesDown: 50,
+          durationMs: 5,
+        },
+        { ...USE, requestId: expect.stringMatching(/-3$/), atMs: expect.any(Number), count: 1, status: 404 },
       ],
       dropped: 0,
     },
@@ -74,8 +86,33 @@ test('a record says under which Integration and lease, and no more than that', a
   expect(JSON.stringify(reports)).not.toContain('sk-secret');
 });
 
+test('a record has the template of the path and the number of the rule, and different rules are different records', async () => {
+  const { subjects: _, ...record } = integrationRecord();
+  const rules = [
+    { action: 'Deny', methods: ['DELETE'] },
+    { action: 'Allow', paths: [{ type: 'PathPrefix', value: '/v1/7' }] },
+    { action: 'Allow' },
+  ] as const;
+  const entry = compileEntry({ ...record, rules: rules as never, integration: 'default/example' });
+  for (const path of ['/v1/7', '/v1/8', '/v1/9']) usage.record({ ...USE, entry, path });
+  usage.record({ ...USE, entry, path: '/v1/8', method: 'DELETE', status: 403, refusal: 'RuleDenied' });
+  await usage.flush();
+  expect(reports[0]!.records).toMatchObject([
+    { path: '/v1/{id}', rule: 2, count: 1 },
+    { path: '/v1/{id}', rule: 3, count: 2 },
+    { path: '/v1/{id}', rule: 1, count: 1, refusal: 'RuleDenied' },
+  ]);
+});
+
+test('request ids are short, and no two are the same, of this process or of others', () => {
+  const other = new UsageLog({ clock: new ManualClock(), log: quiet, metrics, sink: { report: async () => {} } });
+  const ids = Array.from({ length: 1_000 }, () => [usage.nextId(), other.nextId()]).flat();
+  expect(new Set(ids).size).toBe(2_000);
+  for (const id of ids) expect(id.length).toBeLessThanOrEqual(24);
+});
+
 test('a batch is bounded: of many paths the rest are one record, of many others the rest are counted', async () => {
-  for (let i = 0; i < 600; i += 1) usage.record({ ...USE, path: `/${i}` });
+  for (let i = 0; i < 600; i += 1) usage.record({ ...USE, path: `/${word(i)}` });
   for (let i = 0; i < 600; i += 1) usage.record({ ...USE, authority: `host-${i}.example.com:443` });
   await usage.flush();
   const [report] = reports;

@@ -1,11 +1,14 @@
+import { randomBytes } from 'node:crypto';
 import type { UsageRecord, UsageReport } from '../../api/protocol.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorText } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import type { RefusalCode } from '../errors.ts';
+import type { Refusal, RefusalCode } from '../errors.ts';
 import type { Entry } from '../grants/entry.ts';
 import type { HeldLease } from '../grants/lease.ts';
 import type { Metrics, Outcome } from './metrics.ts';
+import { pathTemplate } from './pathTemplate.ts';
+import { StrictUses } from './strictUses.ts';
 
 /** Longest that a use is kept before the store is told. */
 const BATCH_MS = 900;
@@ -13,15 +16,27 @@ const BATCH_MS = 900;
 const RECORDS_LIMIT = 1_024;
 /** Different request shapes of one batch from which on paths are given as `*`. */
 const PATHS_LIMIT = 512;
-const PATH_LIMIT = 2_048;
 const RETRY_MS = 1_000;
+
+/** What is known of a request before it goes out. */
+export interface IntendedUse {
+  /** Of `nextId`. */
+  requestId: string;
+  authority: string;
+  method: string;
+  path: string;
+  entry: Entry;
+  lease: HeldLease;
+}
 
 /** One request as it went, told once it is over. */
 export interface Use {
+  /** Only where it was on record before (`intend`): then this record is about it alone. */
+  requestId?: string | undefined;
   /** `host:port`; empty where no upstream was understood. */
   authority: string;
   method: string;
-  /** Without the query. */
+  /** Without the query; it is on record as a template. */
   path: string;
   /** Status the agent got. */
   status: number;
@@ -49,22 +64,61 @@ export class UsageLog {
   #dropped = 0;
   #timer: NodeJS.Timeout | undefined;
   #sending: Promise<void> | undefined;
+  readonly #strict: StrictUses;
+  /** Of this process, so that its counter is enough from there on. */
+  readonly #idPrefix = randomBytes(6).toString('hex');
+  #ids = 0;
 
   constructor(options: { clock: Clock; log: Logger; metrics: Metrics; sink: UsageSink }) {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#metrics = options.metrics;
     this.#sink = options.sink;
+    this.#strict = new StrictUses(options);
+  }
+
+  /** A name for one request, never used twice. */
+  nextId(): string {
+    this.#ids += 1;
+    return `${this.#idPrefix}-${this.#ids.toString(36)}`;
+  }
+
+  /** Calls back once the use is durable in the store, or with why it must not happen. Returns how to call it off. */
+  intend(use: IntendedUse, callback: (refusal: Refusal | undefined) => void): () => void {
+    const { requestId, method, authority, path, entry, lease } = use;
+    const record: UsageRecord = {
+      requestId,
+      atMs: Math.round(this.#clock.nowMs()),
+      count: 1,
+      authority: authority.slice(0, 270),
+      method: method.slice(0, 32),
+      path: pathTemplate(path),
+      status: 0,
+      ...ruleOf(use),
+      integration: entry.integration,
+      credential: entry.credential,
+      version: lease.version,
+      leaseId: lease.id,
+      bytesUp: 0,
+      bytesDown: 0,
+      durationMs: 0,
+    };
+    return this.#strict.intend(record, callback);
   }
 
   record(use: Use): void {
     this.#metrics.request(outcomeOf(use), use);
-    const path = this.#batch.size < PATHS_LIMIT ? use.path.slice(0, PATH_LIMIT) : '*';
+    const path = this.#batch.size < PATHS_LIMIT ? pathTemplate(use.path) : '*';
     const { entry, lease } = use;
-    const key = `${use.method} ${use.authority}${path} ${use.status} ${use.refusal} ${entry?.integration} ${lease?.id}`;
+    const rule = ruleOf(use);
+    const requestId = use.requestId ?? this.nextId();
+    const key =
+      use.requestId ??
+      `${use.method} ${use.authority}${path} ${use.status} ${use.refusal} ${entry?.integration} ${rule?.rule} ${lease?.id}`;
     const known = this.#batch.get(key);
     if (known !== undefined) {
       known.count += 1;
+      known.lastRequestId = requestId;
       known.bytesUp += use.bytesUp;
       known.bytesDown += use.bytesDown;
       known.durationMs += use.durationMs;
@@ -75,6 +129,7 @@ export class UsageLog {
       return;
     }
     this.#batch.set(key, {
+      requestId,
       atMs: Math.round(this.#clock.nowMs()),
       count: 1,
       authority: use.authority.slice(0, 270),
@@ -82,7 +137,7 @@ export class UsageLog {
       path,
       status: use.status,
       ...(use.refusal && { refusal: use.refusal }),
-      ...(entry && { integration: entry.integration, credential: entry.credential }),
+      ...(entry && { integration: entry.integration, ...rule, credential: entry.credential }),
       ...(lease && { version: lease.version, leaseId: lease.id }),
       bytesUp: use.bytesUp,
       bytesDown: use.bytesDown,
@@ -135,4 +190,9 @@ function outcomeOf(use: Use): Outcome {
   if (use.refusal !== undefined) return 'refused';
   if (use.tunnel) return 'tunnel';
   return use.entry === undefined ? 'passed' : 'credential';
+}
+
+function ruleOf({ entry, method, path }: Pick<Use, 'entry' | 'method' | 'path'>): { rule: number } | undefined {
+  const rule = entry?.rules.deciding(method, path);
+  return rule === undefined ? undefined : { rule };
 }
