@@ -55,9 +55,16 @@ test('what was authorised before a rotation finishes with the version it began w
   const second = await rotated();
   ok(socket);
   expect((await inFlight).body.toString()).toBe('done');
-  lab.api.answer = (_, next) => ok(next);
+  let next: Socket | undefined;
+  lab.api.answer = (_, used) => {
+    next = used;
+    ok(used);
+  };
   await lab.get('/next');
-  expect([first, second, authorization(lab.api.last)]).toEqual([first, second, second]);
+  expect(first).not.toBe(second);
+  expect(authorization(lab.api.last)).toBe(second);
+  // Back in the pool after the rotation, but for nobody.
+  expect(next).not.toBe(socket);
 });
 
 test('no connection that carried one version carries the next', async () => {
