@@ -55,6 +55,9 @@ export type Change =
   | { kind: 'session'; session: Session; endReason?: string }
   | { kind: 'identity'; identity: IdentityRow }
   | { kind: 'revocation'; id: string; revocation: RevocationRow | undefined }
+  /** An entry of meta was set or deleted; read it anew if it matters. */
+  | { kind: 'meta'; name: string }
+  /** Only of the chain that this process writes. */
   | { kind: 'audit'; head: AuditHead };
 
 /** All that the store keeps in memory as well. */
@@ -93,6 +96,7 @@ export interface Transaction {
   material(credential: string): Promise<SealedMaterial | undefined>;
   /** Highest version that the credential ever had, 0 for none: kept when material is deleted, so that versions never go back. */
   lastVersion(credential: string): Promise<number>;
+  /** @throws Error unless its version is higher than any before. */
   putMaterial(material: SealedMaterial): Promise<void>;
   /** Versions below `before`. */
   deleteOldMaterial(credential: string, before: number): Promise<void>;
@@ -122,12 +126,6 @@ export interface Transaction {
   takeJoinToken(digest: string, nowMs: number): Promise<JoinTokenRow | undefined>;
   /** How many wait for their use. */
   countJoinTokens(nowMs: number): Promise<number>;
-
-  /**
-   * Whether `holder` does the work of that name until `seconds` from now, by the clock of the database: it does if nobody else does. What
-   * it then does must still be fenced, such as by the version that it replaces, for it may be slower than its time.
-   */
-  holdWork(name: string, holder: string, seconds: number): Promise<boolean>;
 
   /** Forgets identities, ended sessions, leases and join tokens that were over before then. */
   prune(beforeMs: number): Promise<void>;
@@ -166,7 +164,14 @@ export interface Repository {
   load(): Promise<Snapshot>;
   /** Resolves once what any process had committed before the call was told to the listeners. @throws StorageFailed */
   caughtUp(): Promise<void>;
+  /**
+   * Whether this process does the work of that name until `seconds` from now, by the clock of the database: it does if no other does. What it
+   * then does must still be fenced, such as by the version that it replaces, for it may be slower than its time. @throws StorageFailed
+   */
+  holdWork(name: string, seconds: number): Promise<boolean>;
   /** Called after each commit, also of other processes, in order; of one's own before the promises of its transactions resolve. */
   onCommit(listener: (changes: readonly Change[]) => void): void;
+  /** Called when the database has not been heard of for so long that what others revoke may be missed here. */
+  onDetached(listener: () => void): void;
   close(): Promise<void>;
 }

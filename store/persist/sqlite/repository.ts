@@ -84,6 +84,12 @@ export class SqliteRepository implements Repository {
   /** There is no other process. */
   async caughtUp(): Promise<void> {}
 
+  async holdWork(): Promise<boolean> {
+    return true;
+  }
+
+  onDetached(): void {}
+
   async close(): Promise<void> {
     await this.#running;
     closeDatabase(this.#db, this.#options.path);

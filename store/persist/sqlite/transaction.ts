@@ -34,11 +34,13 @@ export class SqliteTransaction implements Transaction {
   }
 
   async setMeta(name: string, value: Buffer): Promise<void> {
-    this.#run('INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value', name, value);
+    this.#setMeta(name, value);
+    this.changes.push({ kind: 'meta', name });
   }
 
   async deleteMeta(name: string): Promise<void> {
     this.#run('DELETE FROM meta WHERE name = ?', name);
+    this.changes.push({ kind: 'meta', name });
   }
 
   async metaNames(prefix: string): Promise<string[]> {
@@ -128,11 +130,13 @@ export class SqliteTransaction implements Transaction {
       sealed,
       head.writtenAtMs,
     );
-    this.#run(
-      'INSERT INTO versions VALUES (?, ?) ON CONFLICT (credential) DO UPDATE SET last = excluded.last',
+    const counted = this.#run(
+      `INSERT INTO versions VALUES (?, ?)
+         ON CONFLICT (credential) DO UPDATE SET last = excluded.last WHERE last < excluded.last`,
       head.credential,
       head.version,
     );
+    if (counted === 0) throw versionGoesBack(head);
     this.changes.push({ kind: 'material', key: head.credential, head });
   }
 
@@ -235,11 +239,6 @@ export class SqliteTransaction implements Transaction {
     return Number(this.#get('SELECT count(*) AS count FROM join_tokens WHERE expires_at_ms > ?', nowMs)?.count);
   }
 
-  /** Nobody else can have the file open. */
-  async holdWork(): Promise<boolean> {
-    return true;
-  }
-
   async prune(beforeMs: number): Promise<void> {
     this.#run(
       `INSERT INTO pruned_leases SELECT credential, version, count(*) FROM leases WHERE expires_at_ms < ?
@@ -273,7 +272,7 @@ export class SqliteTransaction implements Transaction {
   async appendAudit(chain: string, entry: AuditEntry, head: AuditHead): Promise<void> {
     const { seq, at, event, previousHash, hash } = entry;
     this.#run('INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)', chain, seq, at, JSON.stringify(event), previousHash, hash);
-    await this.setMeta(AUDIT_HEAD + chain, Buffer.from(JSON.stringify(head)));
+    this.#setMeta(AUDIT_HEAD + chain, Buffer.from(JSON.stringify(head)));
     this.changes.push({ kind: 'audit', head });
   }
 
@@ -302,6 +301,10 @@ export class SqliteTransaction implements Transaction {
 
   async pruneAudit(chain: string, uptoSeq: number): Promise<void> {
     this.#run('DELETE FROM audit WHERE chain = ? AND seq <= ?', chain, uptoSeq);
+  }
+
+  #setMeta(name: string, value: Buffer): void {
+    this.#run('INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value', name, value);
   }
 
   #statement(sql: string): StatementSync {
@@ -341,6 +344,10 @@ function leaseOf(row: Row): LeaseRow {
     expiresAtMs: Number(row.expires_at_ms),
   };
   return row.ended_at_ms === null ? lease : { ...lease, endedAtMs: Number(row.ended_at_ms) };
+}
+
+export function versionGoesBack({ credential, version }: MaterialHead): Error {
+  return new Error(`version ${version} of ${credential} would not be the highest`);
 }
 
 export function materialHead(row: Row): MaterialHead {
