@@ -189,6 +189,17 @@ describe('a WebSocket', () => {
     expect(answer.fields.get('sidekey-error')).toBe('AuthorityMismatch');
   });
 
+  test('that the upstream declines leaves no tunnel: what follows is decided as requests', async () => {
+    lab.api.answer = (_, socket) => socket.write('HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n');
+    const agent = await lab.tunnel();
+    const following = `GET /v1/admin HTTP/1.1\r\nHost: ${lab.api.host()}\r\n\r\n`;
+    agent.send(upgrade('/v1/socket').replace('Version: 13', 'Version: 777') + following);
+    expect((await agent.answer()).status).toBe(426);
+    expect((await agent.answer()).fields.get('sidekey-error')).toBe('RuleDenied');
+    expect(lab.api.requests).toHaveLength(1);
+    agent.close();
+  });
+
   test('cannot be h2c, in which further requests would go unseen', async () => {
     accept();
     const answer = await lab.askInTunnel(
