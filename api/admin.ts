@@ -14,8 +14,11 @@ import type { Session } from './session.ts';
  * | DELETE /v1/admin/credentials/NS/NAME/material | 204 |
  * | GET /v1/admin/sessions | AdminSession[] |
  * | DELETE /v1/admin/sessions/ID | 204: the session ends at once |
- * | GET /v1/admin/audit?after=SEQ&limit=N&follow=true | AuditEntry, one JSON object a line |
+ * | GET /v1/admin/audit?chain=NAME&after=SEQ&since=TIME&until=TIME&kind=KIND&limit=N&follow=true | AuditEntry, one JSON object a line |
  * | GET /v1/admin/audit/head | AuditHead |
+ * | GET /v1/admin/audit/chains | AuditChain[] |
+ * | POST /v1/admin/audit/prune AuditPruneRequest | AuditPruned[] |
+ * | POST /v1/admin/audit/key | AuditKeyAnswer: heads are signed with a new key from now on |
  */
 export interface JoinTokenRequest {
   kind: IdentityKind;
@@ -56,11 +59,57 @@ export interface AuditEntry {
 /** What happened, in the store's words; `kind` is `noun.verb`, the rest depends on it and never holds material. */
 export type AuditEvent = { kind: string } & Record<string, unknown>;
 
-/** The end of the chain as the store has signed it (Ed25519 over `seq`, `hash` and `at`). */
+/** The end of the chain as the store has signed it (Ed25519 over everything but signature and key). */
 export interface AuditHead {
+  /** As in AuditEntry. */
+  chain?: string;
   seq: number;
   hash: string;
   at: string;
   signature: string;
+  publicKeyPem: string;
+}
+
+/**
+ * Where a chain begins after entries were pruned: `seq` and `hash` are those of the last pruned one, so that the next one can be
+ * checked. Signed as a head is, and itself on record in the chain by an entry `audit.pruned`.
+ */
+export interface AuditCheckpoint extends AuditHead {
+  /** How many entries were ever pruned from the chain. */
+  pruned: number;
+}
+
+/** The new key signs what the old one signs: each vouches for the other. On record in each chain by an entry `audit.key-rotated`. */
+export interface AuditKeyLink {
+  previousPublicKeyPem: string;
+  publicKeyPem: string;
+  /** Ed25519 over both keys, by the previous one. */
+  previousSignature: string;
+  /** The same by the new one. */
+  signature: string;
+}
+
+export interface AuditChain {
+  chain: string;
+  /** Whether the process that answers writes it. */
+  own: boolean;
+  head?: AuditHead;
+  /** Where it begins, if not at entry 1. */
+  checkpoint?: AuditCheckpoint;
+}
+
+export interface AuditPruneRequest {
+  /** RFC 3339; entries from then on stay, and always the last one. */
+  before: string;
+}
+
+export interface AuditPruned {
+  chain: string;
+  /** Entries that went now. */
+  pruned: number;
+  checkpoint?: AuditCheckpoint;
+}
+
+export interface AuditKeyAnswer {
   publicKeyPem: string;
 }

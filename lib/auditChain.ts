@@ -1,9 +1,18 @@
 import { createHash, createPublicKey, verify } from 'node:crypto';
-import type { AuditEntry, AuditHead } from '../api/admin.ts';
-import { errorText } from './errors.ts';
+import type { AuditCheckpoint, AuditEntry, AuditHead, AuditKeyLink } from '../api/admin.ts';
 
-/** `previousHash` of the first entry. */
+/** The chain of a store of one process; entries and heads that name no chain are of this one. */
+export const SOLE_AUDIT_CHAIN = 'store';
+
+/** `previousHash` of the first entry of the sole chain. */
 export const AUDIT_GENESIS = '0'.repeat(64);
+
+/** `previousHash` of the first entry of a chain: it depends on the name, so that no entry of one chain passes for one of another. */
+export function auditGenesis(chain: string): string {
+  return chain === SOLE_AUDIT_CHAIN
+    ? AUDIT_GENESIS
+    : createHash('sha256').update(`sidekey audit chain\n${chain}`).digest('hex');
+}
 
 /**
  * JSON with one spelling per value: keys sorted by code unit, no white space, undefined members left out (as RFC 8785, for
@@ -34,79 +43,47 @@ export function auditHash(entry: Omit<AuditEntry, 'hash'>): string {
 }
 
 /** What the signature of a head covers. */
-export function auditHeadBytes(head: Pick<AuditHead, 'seq' | 'hash' | 'at'>): Buffer {
-  return Buffer.from(`sidekey audit head\n${canonicalJson({ seq: head.seq, hash: head.hash, at: head.at })}`);
+export function auditHeadBytes(head: Pick<AuditHead, 'chain' | 'seq' | 'hash' | 'at'>): Buffer {
+  const { chain, seq, hash, at } = head;
+  return Buffer.from(`sidekey audit head\n${canonicalJson({ chain, seq, hash, at })}`);
+}
+
+/** What the signature of a checkpoint covers; no head passes for one. */
+export function auditCheckpointBytes(checkpoint: Omit<AuditCheckpoint, 'signature' | 'publicKeyPem'>): Buffer {
+  const { chain, seq, hash, at, pruned } = checkpoint;
+  return Buffer.from(`sidekey audit checkpoint\n${canonicalJson({ chain, seq, hash, at, pruned })}`);
+}
+
+/** What both signatures of a key link cover. */
+export function auditKeyLinkBytes(link: Pick<AuditKeyLink, 'previousPublicKeyPem' | 'publicKeyPem'>): Buffer {
+  const { previousPublicKeyPem, publicKeyPem } = link;
+  return Buffer.from(`sidekey audit key\n${canonicalJson({ previousPublicKeyPem, publicKeyPem })}`);
 }
 
 /** Whether the head was signed with the key it names. */
 export function auditHeadSigned(head: AuditHead): boolean {
+  return signed(() => auditHeadBytes(head), head.signature, head.publicKeyPem);
+}
+
+/** Whether the checkpoint was signed with the key it names. */
+export function auditCheckpointSigned(checkpoint: AuditCheckpoint): boolean {
+  return signed(() => auditCheckpointBytes(checkpoint), checkpoint.signature, checkpoint.publicKeyPem);
+}
+
+/** Whether both keys have signed the link. */
+export function auditKeyLinkSigned(link: AuditKeyLink): boolean {
+  const bytes = () => auditKeyLinkBytes(link);
+  return (
+    signed(bytes, link.previousSignature, link.previousPublicKeyPem) && signed(bytes, link.signature, link.publicKeyPem)
+  );
+}
+
+/** `bytes` is called within: what has no canonical form was not signed. */
+function signed(bytes: () => Buffer, signature: string, publicKeyPem: string): boolean {
   try {
-    const key = createPublicKey(head.publicKeyPem);
-    return (
-      key.asymmetricKeyType === 'ed25519' &&
-      verify(null, auditHeadBytes(head), key, Buffer.from(head.signature, 'base64'))
-    );
+    const key = createPublicKey(publicKeyPem);
+    return key.asymmetricKeyType === 'ed25519' && verify(null, bytes(), key, Buffer.from(signature, 'base64'));
   } catch {
     return false;
   }
-}
-
-export interface AuditVerdict {
-  /** Entries that were read. */
-  entries: number;
-  /** In the order they were found; empty if the audit is whole. */
-  problems: { seq: number; message: string }[];
-}
-
-/**
- * Reads a whole chain, first entry first, and checks that nothing in it was edited, left out or cut off.
- *
- * `heads` are signed heads from wherever one was kept (the store, the audit.head file): each must be signed by the same key and
- * name an entry of the chain. Read the head from a running store before the entries: the chain may be longer than a head, never shorter.
- */
-export async function verifyAudit(
-  entries: AsyncIterable<AuditEntry> | Iterable<AuditEntry>,
-  heads: readonly AuditHead[],
-): Promise<AuditVerdict> {
-  const problems: AuditVerdict['problems'] = headProblems(heads);
-  let count = 0;
-  let last = { seq: 0, hash: AUDIT_GENESIS };
-  for await (const entry of entries) {
-    count += 1;
-    const message = entryProblem(entry, last);
-    if (message !== undefined) problems.push({ seq: entry.seq, message });
-    for (const head of heads) {
-      if (head.seq === entry.seq && head.hash !== entry.hash)
-        problems.push({ seq: entry.seq, message: `the signed head of ${head.at} has another hash for this entry` });
-    }
-    last = entry;
-  }
-  for (const head of heads) {
-    if (head.seq > last.seq)
-      problems.push({
-        seq: last.seq,
-        message: `the chain ends here, but a head of ${head.at} was signed at entry ${head.seq}: the end was cut off`,
-      });
-  }
-  return { entries: count, problems };
-}
-
-function entryProblem(entry: AuditEntry, last: { seq: number; hash: string }): string | undefined {
-  if (entry.seq !== last.seq + 1) return `entry ${last.seq} is followed by ${entry.seq}: entries were removed or moved`;
-  if (entry.previousHash !== last.hash) return 'its previousHash is not the hash of the entry before it';
-  try {
-    if (auditHash(entry) !== entry.hash) return 'its content does not have its hash: it was edited';
-  } catch (error) {
-    return `its content cannot be hashed: ${errorText(error)}`;
-  }
-  return undefined;
-}
-
-function headProblems(heads: readonly AuditHead[]): AuditVerdict['problems'] {
-  return heads.flatMap((head) => {
-    if (!auditHeadSigned(head)) return [{ seq: head.seq, message: 'the signature of the head does not verify' }];
-    if (head.publicKeyPem !== heads[0]?.publicKeyPem)
-      return [{ seq: head.seq, message: 'two heads are signed by different keys' }];
-    return [];
-  });
 }

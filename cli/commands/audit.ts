@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { AuditEntry, AuditHead } from '../../api/admin.ts';
-import { type AuditVerdict, verifyAudit } from '../../lib/auditChain.ts';
+import { type AuditVerdict, verifyAudit } from '../../lib/auditVerify.ts';
 import { AdminClient } from '../adminClient.ts';
 import type { Context } from '../context.ts';
 import { CliError } from '../errors.ts';

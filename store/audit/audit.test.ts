@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { AuditEntry } from '../../api/admin.ts';
-import { verifyAudit } from '../../lib/auditChain.ts';
+import { verifyAudit } from '../../lib/auditVerify.ts';
 import { TestCore } from '../testing/core.ts';
 
 let core: TestCore;

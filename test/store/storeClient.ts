@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import type { AuditEntry, AuditHead, JoinTokenAnswer, JoinTokenRequest } from '../../api/admin.ts';
 import { encodeFields, MATERIAL_CONTENT_TYPE } from '../../api/fields.ts';
 import type { JoinAnswer, SessionEvent } from '../../api/protocol.ts';
-import { type AuditVerdict, verifyAudit } from '../../lib/auditChain.ts';
+import { type AuditVerdict, verifyAudit } from '../../lib/auditVerify.ts';
 import type { StoreProcess } from './storeProcess.ts';
 
 export interface Answer {
