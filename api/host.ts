@@ -8,11 +8,14 @@ export const HostPattern = z
   .max(260)
   .regex(HOST, {
     error:
-      'expected host[:port] in lower case, with at most one leading *. label and no IP address, such as api.openai.com',
+      'expected host[:port] such as api.openai.com: lower case, at least one dot, no scheme or path, no IP address, at most one leading *. label',
   })
-  .refine((text) => splitHostPattern(text).port !== 0 && (splitHostPattern(text).port ?? 1) <= 65535, {
-    error: 'expected a port from 1 to 65535',
-  });
+  .refine((text) => !HOST.test(text) || hasValidPort(text), { error: 'expected a port from 1 to 65535' });
+
+function hasValidPort(pattern: string): boolean {
+  const { port = 443 } = splitHostPattern(pattern);
+  return port >= 1 && port <= 65_535;
+}
 
 /** The name and, if it is written, the port of a host pattern. */
 export function splitHostPattern(pattern: string): { name: string; port?: number } {
