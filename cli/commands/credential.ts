@@ -1,9 +1,12 @@
 import type { AdminCredential } from '../../api/admin.ts';
 import { DEFAULT_FIELD, encodeFields } from '../../api/fields.ts';
 import { DEFAULT_NAMESPACE, LabelName, WordName } from '../../api/metadata.ts';
+import { materialProblem } from '../../operator/decide/materialProblem.ts';
+import { suggest } from '../../operator/source/suggest.ts';
 import type { Context } from '../context.ts';
 import { CliError, usageError } from '../errors.ts';
-import { findFolder, objectsFolder } from '../folder.ts';
+import { type Folder, findFolder, objectsFolder } from '../folder.ts';
+import { folderObjects } from '../folderGrants.ts';
 import { age, table } from '../render/table.ts';
 import { readSecret } from '../secretInput.ts';
 import { withStore } from '../store.ts';
@@ -33,16 +36,36 @@ export async function setCredential(
       throw new CliError('EmptyMaterial', `the input for field ${empty[0]} is empty; nothing was set`, {
         next: `send the value to standard input: sidekey credential set ${name} < FILE`,
       });
+    const unfit = fields.find(([, bytes]) => materialProblem(bytes) !== undefined);
+    if (unfit !== undefined)
+      throw new CliError(
+        'InvalidMaterial',
+        `the input for field ${unfit[0]} is too long, or has line breaks or other control bytes, and cannot be placed in a request; nothing was set`,
+        { next: `send the value alone, on one line: sidekey credential set ${name} < FILE` },
+      );
     frame = encodeFields(fields);
     const body = frame;
     const stored = await withStore(context, folder, (admin) => admin.setMaterial(key, body));
     context.result({ key, version: stored.version, fields: stored.fields }, () => {
       return `credential ${key} set: version ${stored.version}, ${stored.fields.join(', ')}`;
     });
+    await warnIfUnnamed(context, folder, key);
   } finally {
     for (const [, bytes] of fields) bytes.fill(0);
     frame?.fill(0);
   }
+}
+
+/** A value may be set before the YAML is there, but most often the name is a typing error. */
+async function warnIfUnnamed(context: Context, folder: Folder, key: string): Promise<void> {
+  const { credentials, problems } = await folderObjects(folder.path);
+  const broken = problems.flatMap(({ object }) => (object?.startsWith('Credential ') ? [object.slice(11)] : []));
+  const names = [...credentials.keys(), ...broken];
+  if (names.includes(key)) return;
+  const meant = suggest(key, names);
+  context.warn(
+    `no Credential in ${folder.path} is named ${key}${meant === undefined ? '' : `; did you mean ${meant}?`} Take the value out again with: sidekey credential rm ${key}`,
+  );
 }
 
 function checkFields(names: readonly string[]): void {

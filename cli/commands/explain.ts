@@ -5,6 +5,7 @@ import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { objectsFolder } from '../folder.ts';
 import { folderObjects, grantsOf } from '../folderGrants.ts';
+import { problemText } from '../render/status.ts';
 import { checkSubject, type Subject, subjectHints, subjectText } from '../subject.ts';
 import { printable } from '../terminal.ts';
 
@@ -46,7 +47,7 @@ export async function explain(context: Context, method: string, url: string, opt
       return lines.join('\n');
     },
   );
-  for (const { file, message } of objects.problems) context.warn(`${file}: ${message}`);
+  for (const problem of objects.problems) context.warn(problemText(problem));
   if (decision.kind === 'refuse')
     throw new CliError(decision.code, `the request would be refused: ${decision.code}`, {
       exit: EXIT.refused,

@@ -4,6 +4,7 @@ import type { StatusFile } from '../../api/statusFile.ts';
 import { errorCode, errorText } from '../../lib/errors.ts';
 import type { Context } from '../context.ts';
 import { CliError, usageError } from '../errors.ts';
+import { EXIT } from '../exitCodes.ts';
 import { type Folder, findFolder, notRunning, readRunFile } from '../folder.ts';
 import { statusText } from '../render/status.ts';
 import { age } from '../render/table.ts';
@@ -42,6 +43,11 @@ function statusOf(folder: Folder): StatusFile {
     return readStatus(folder.files.status);
   } catch (error) {
     if (errorCode(error) === 'ENOENT') throw notRunning(folder);
+    if (errorCode(error) === 'EACCES')
+      throw new CliError('NotOwner', `${folder.files.dir} is not yours to read`, {
+        exit: EXIT.notRunning,
+        next: 'run this as the user that started `sidekey up`',
+      });
     throw new CliError('StatusUnreadable', `${folder.files.status} cannot be read: ${errorText(error)}`, {
       next: existsSync(folder.files.status)
         ? 'restart sidekey up, which writes it anew'

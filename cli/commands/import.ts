@@ -112,7 +112,11 @@ function report(context: Context, { plan, steps, dir, source, target, dryRun }: 
     lines.push(`${source} has no variable that is known to hold an API key; nothing was imported`);
   for (const { credential, file, yaml } of steps) {
     const variables = credential.fields.flatMap((field) => field.variables).join(', ');
-    const words = { written: `wrote ${file}`, unchanged: `${file} is unchanged`, kept: `${file} differs and was kept` };
+    const words = {
+      written: `${dryRun ? 'would write' : 'wrote'} ${file}`,
+      unchanged: `${file} is unchanged`,
+      kept: `${file} differs and was kept`,
+    };
     lines.push(`${context.paint('green', '✓')} ${variables} → credential ${credential.key} (${words[yaml]})`);
   }
   lines.push(...untouchedLines(context, plan));

@@ -46,7 +46,7 @@ export async function run(context: Context, command: readonly string[], options:
     try {
       dir.finish(new Date());
       setup.announce(context);
-      warnOfReach(context, folder, user);
+      sayUser(context, folder, user);
       const { proxyPort } = sidecar.ready;
       const env = setup.env(context, { proxyPort, keepEnv: options.keepEnv, dir });
       return await runAgent({ command, env: { ...env, ...userEnv(user, dir) }, signals, user });
@@ -59,14 +59,15 @@ export async function run(context: Context, command: readonly string[], options:
   }
 }
 
-/** As root we could keep the agent away from everything of ours; says where the choice of its user prevents that. */
-function warnOfReach(context: Context, folder: Folder, user: AgentUser | undefined): void {
+/** As root we keep the agent away from everything of ours: says who it is, and where the choice of its user prevents that. */
+function sayUser(context: Context, folder: Folder, user: AgentUser | undefined): void {
   if (user === undefined) return; // We are not root: the same user, as the help says.
   if (user.uid === 0) context.warn('the agent runs as root and can read the memory of the sidecar and the store');
   else if (statSync(folder.files.dir).uid === user.uid)
     context.warn(
       `the agent runs as the user that ${folder.files.dir} belongs to, and can read it; choose another one with --user`,
     );
+  else if (!context.json) context.note(`the agent runs as ${user.name ?? 'user'} (uid ${user.uid})`);
 }
 
 function userEnv(user: AgentUser | undefined, dir: RunDir): Record<string, string> {

@@ -1,5 +1,6 @@
 import type { Condition } from '../../api/condition.ts';
 import type { StatusFile } from '../../api/statusFile.ts';
+import type { Problem } from '../../operator/source/objectSource.ts';
 import { printable, type Style } from '../terminal.ts';
 import { age, table } from './table.ts';
 
@@ -99,6 +100,12 @@ export function troubleLines(object: StatusObject, { paint }: Pick<StatusView, '
     const where = `${object.kind} ${object.key} (${object.file})`;
     return [`${sign} ${where}: ${condition.reason}\n    ${printable(condition.message)}`];
   });
+}
+
+/** On one line, such as `a.yaml:4: Integration default/x: spec.hosts[0]: expected …`. */
+export function problemText({ file, line, object, path, message }: Problem): string {
+  const at = line === undefined ? file : `${file}:${line}`;
+  return printable([at, object, path, message].filter((part) => part !== undefined && part !== '').join(': '));
 }
 
 export function problemLines(

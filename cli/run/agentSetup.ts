@@ -34,6 +34,9 @@ export class AgentSetup {
       return;
     }
     const subject = subjectText(this.#subject);
+    const problems = this.#objects.problems.length;
+    if (problems > 0)
+      context.warn(`${count(problems, 'problem')} in the files of the folder; sidekey get shows what and where`);
     if (this.#grants.length > 0) {
       context.note(`${count(this.#grants.length, 'integration')} (${names.join(', ')}) for ${subject}`);
       return;

@@ -3,6 +3,7 @@ import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JoinTokenRequest } from '../../api/admin.ts';
 import type { PartMessage } from '../../api/bootstrap.ts';
+import type { RunFile } from '../../lib/stateDir.ts';
 import type { Subject } from '../../store/grants.ts';
 import { AdminClient } from '../adminClient.ts';
 import type { RunOptions } from '../commands/run.ts';
@@ -10,6 +11,7 @@ import type { Context } from '../context.ts';
 import { type Folder, notRunning, readRunFile } from '../folder.ts';
 import { logFile, openLog } from '../logs.ts';
 import { endText, Part } from '../part.ts';
+import { answers } from '../store.ts';
 import type { RunDir } from './runDir.ts';
 import { userProxy } from './userProxy.ts';
 
@@ -17,6 +19,10 @@ type SidecarReady = Extract<PartMessage, { proxyPort: number }>;
 
 /** The session's end is told to the store while the sidecar stops; the shell must not wait for it. */
 const FAREWELL_MS = 1_500;
+
+/** Between the store's first answer and the operator's. */
+const START_LIMIT_MS = 5_000;
+const RETRY_MS = 50;
 
 /** The sidecar of this run: nobody else's, and gone with us. */
 export class Sidecar {
@@ -31,8 +37,7 @@ export class Sidecar {
 
   static async start(start: { context: Context; folder: Folder; options: RunOptions; dir: RunDir }): Promise<Sidecar> {
     const { context, folder, options, dir } = start;
-    const store = readRunFile(folder.files);
-    if (store === undefined) throw notRunning(folder);
+    const store = await runningStore(folder);
     const proxy = userProxy(context.env);
     if (proxy.problem !== undefined) context.warn(proxy.problem);
     const extraCaFile = dir.extraCaFile(options.extraCa, context.env);
@@ -74,6 +79,17 @@ export class Sidecar {
         `the sidecar ended (${endText(end)}): the agent's requests fail from now on and none leaves without it; start the agent anew. Log: ${logFile(folder.files, 'sidecar')}`,
       );
     });
+  }
+}
+
+/** What `sidekey up` says of its store. One that is just starting is waited for. @throws NotRunning, NotOwner */
+async function runningStore(folder: Folder): Promise<RunFile> {
+  const admin = new AdminClient(folder);
+  for (let waitedMs = 0; ; waitedMs += RETRY_MS) {
+    const run = readRunFile(folder.files);
+    if (run !== undefined) return run;
+    if (waitedMs >= START_LIMIT_MS || !(await answers(admin))) throw notRunning(folder);
+    await sleep(RETRY_MS);
   }
 }
 

@@ -23,6 +23,7 @@ test('a value on the command line is refused, explained, and not repeated', asyn
 });
 
 test('exactly one line break is taken off standard input, and that is said', async () => {
+  folder.write('api.yaml', bearerYaml({ name: 'api', host: 'api.example.com' }));
   const one = await set(['api-key', '-o', 'json'], { input: 'value\n' });
   expect(one.stderr).toContain('one line break at the end of the input was left out');
   expect(JSON.parse(one.stdout)).toEqual({ key: 'default/api-key', version: 1, fields: ['value'] });
@@ -40,6 +41,24 @@ test('empty input, wrong names and several fields without a terminal are refused
     code: 2,
     stderr: expect.stringContaining('need a terminal'),
   });
+});
+
+test('a value that cannot be placed in a request is refused', async () => {
+  for (const input of ['a\nb', 'a\n\n', 'a\0b'])
+    expect(await set(['api-key'], { input })).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('nothing was set'),
+    });
+});
+
+test('a value for a name that no Credential has is kept, and the name that was meant is told', async () => {
+  folder.write('api.yaml', bearerYaml({ name: 'api', host: 'api.example.com' }));
+  folder.write('broken.yaml', bearerYaml({ name: 'broken', host: 'API.example.com' }));
+  const typed = await set(['apl-key'], { input: 'value' });
+  expect(typed).toMatchObject({ code: 0, stdout: expect.stringContaining('version 1') });
+  expect(typed.stderr).toContain('is named default/apl-key; did you mean default/api-key?');
+  expect((await set(['api-key'], { input: 'value' })).stderr).toBe('');
+  expect((await set(['broken-key'], { input: 'value' })).stderr).toBe('');
 });
 
 test('credential list shows fields and versions, and rm removes', async () => {

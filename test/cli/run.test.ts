@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { chownSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { chownSync, existsSync, readdirSync, readFileSync, renameSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { AdminSession } from '../../api/admin.ts';
@@ -45,6 +46,23 @@ test('one line says what is covered, for whom', async () => {
   const json = await shell('true', { args: ['-o', 'json', '--role', 'researcher'] });
   const line = json.stderr.split('\n').find((text) => text.includes('"event":"run"'));
   expect(JSON.parse(line!)).toMatchObject({ integrations: ['default/openai'], role: 'researcher', tags: ['llm'] });
+});
+
+test('files with problems are spoken of when an agent starts', async () => {
+  folder.write('broken.yaml', 'kind: [');
+  try {
+    expect((await shell('true')).stderr).toMatch(/warning: 1 problem in the files of the folder/);
+  } finally {
+    unlinkSync(join(folder.path, 'broken.yaml'));
+  }
+});
+
+test('an agent that starts together with sidekey up waits for it', async () => {
+  const file = join(folder.path, '.sidekey/run.json');
+  renameSync(file, `${file}.away`);
+  const running = shell('echo started');
+  setTimeout(() => renameSync(`${file}.away`, file), 800);
+  expect(await running).toMatchObject({ code: 0, stdout: 'started\n' });
 });
 
 test('an agent that no Integration is for is told what would match', async () => {
