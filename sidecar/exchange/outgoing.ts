@@ -42,7 +42,7 @@ export function outgoing(
   }
   const placed = entry.plan.place(lease, { path, query, fields, contentType: fields.get('content-type') });
   if ('kind' in placed) return placed;
-  const body = new RequestBody(framing, placed.body, up);
+  const body = new RequestBody(framing, placed.body, up, placed.omit);
   const head = requestHead({
     method,
     target: placed.target ?? path + query,

@@ -15,13 +15,21 @@ export class RequestBody {
   readonly #decoder: BodyDecoder;
   readonly #substitution: BodySubstitution | undefined;
   readonly #outbox: Outbox;
+  readonly #omit: ReadonlySet<string> | undefined;
 
-  constructor(framing: Framing, substitution: BodySubstitution | undefined, outbox: Outbox) {
+  /** `omit`: lower-case names that the head leaves out for what is placed; as trailers they would come back (data path rule 5). */
+  constructor(
+    framing: Framing,
+    substitution: BodySubstitution | undefined,
+    outbox: Outbox,
+    omit?: ReadonlySet<string> | undefined,
+  ) {
     this.#decoder = new BodyDecoder(framing);
     this.#substitution = framing.kind === 'none' ? undefined : substitution;
     this.secret = this.#substitution !== undefined;
     this.framing = this.secret ? CHUNKED_BODY : framing;
     this.#outbox = outbox;
+    this.#omit = omit;
   }
 
   get done(): boolean {
@@ -33,7 +41,7 @@ export class RequestBody {
     const end = this.#decoder.decode(chunk, offset, this.#piece);
     if (this.#decoder.done) {
       this.#substitution?.flush(this.#frame);
-      if (this.framing.kind === 'chunked') this.#outbox.add(lastChunk(this.#decoder.trailers));
+      if (this.framing.kind === 'chunked') this.#outbox.add(lastChunk(this.#decoder.trailers, this.#omit));
     }
     return end;
   }
