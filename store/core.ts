@@ -46,13 +46,18 @@ export async function openCore(options: {
   try {
     await bindKek(repository, vault);
     const signer = await AuditSigner.load(repository, vault);
-    const headFile = new AuditHeadFile({ path: files.auditHead, intervalMs: settings.headFileMs, log });
+    const headFile = new AuditHeadFile({
+      path: files.auditHead,
+      intervalMs: settings.headFileMs,
+      log,
+      chain: repository.chain,
+    });
     await headFile.check(repository, signer.publicKeyPem);
     const ca = await CertificateAuthority.load(repository, vault, clock);
     const snapshot = await repository.load();
 
     const state = new State(snapshot);
-    const audit = new Audit({ clock, repository, signer });
+    const audit = new Audit({ clock, repository, vault, signer });
     const refusalLimit = new RateLimit({ clock, burst: settings.refusalBurst, perSecond: settings.refusalsPerSecond });
     const refusals = new Refusals({ audit, limit: refusalLimit, log });
     const { trustDomain, certificateSeconds } = settings;

@@ -1,36 +1,52 @@
-import type { AuditEntry, AuditEvent, AuditHead } from '../../api/admin.ts';
-import { AUDIT_GENESIS, auditHash } from '../../lib/auditChain.ts';
+import type { AuditChain, AuditCheckpoint, AuditEntry, AuditEvent, AuditHead, AuditPruned } from '../../api/admin.ts';
+import { auditGenesis, auditHash, SOLE_AUDIT_CHAIN } from '../../lib/auditChain.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Change, Repository, Transaction } from '../persist/repository.ts';
-import type { AuditSigner } from './signer.ts';
+import type { Vault } from '../vault/vault.ts';
+import { checkpointOf, keyLinks, linksBetween, setCheckpoint } from './anchors.ts';
+import { AuditSigner } from './signer.ts';
 
 /** Most entries that are read into memory at once. */
 const PAGE_ENTRIES = 256;
+/** Entries that one transaction deletes, so that pruning keeps nobody waiting. */
+const PRUNE_ENTRIES = 5_000;
+
+export interface AuditReading {
+  /** The one this process writes, unless it says so. */
+  chain?: string | undefined;
+  after: number;
+  limit: number;
+  /** RFC 3339 with milliseconds, as entries have it: the last time that is read. */
+  until?: string | undefined;
+  /** Only entries of these kinds. */
+  kinds?: ReadonlySet<string> | undefined;
+  /** Also entries still to come, until `signal` aborts. */
+  follow: boolean;
+  signal: AbortSignal;
+}
 
 /** The store's record of what happened: a hash chain whose end is signed with each entry, in the transaction of what it records. */
 export class Audit {
   readonly #clock: Clock;
   readonly #repository: Repository;
-  readonly #signer: AuditSigner;
+  readonly #vault: Vault;
+  #signer: AuditSigner;
   readonly #followers = new Set<() => void>();
 
-  constructor(options: { clock: Clock; repository: Repository; signer: AuditSigner }) {
+  constructor(options: { clock: Clock; repository: Repository; vault: Vault; signer: AuditSigner }) {
     this.#clock = options.clock;
     this.#repository = options.repository;
+    this.#vault = options.vault;
     this.#signer = options.signer;
   }
 
-  async append(tx: Transaction, event: AuditEvent): Promise<void> {
-    const end = await tx.auditEnd(this.#repository.chain);
-    const seq = (end?.seq ?? 0) + 1;
-    const at = new Date(this.#clock.nowMs()).toISOString();
-    const previousHash = end?.hash ?? AUDIT_GENESIS;
-    const hash = auditHash({ seq, at, event, previousHash });
-    await tx.appendAudit(
-      this.#repository.chain,
-      { seq, at, event, previousHash, hash },
-      this.#signer.sign({ seq, hash, at }),
-    );
+  /** The chain that this process writes. */
+  get chain(): string {
+    return this.#repository.chain;
+  }
+
+  append(tx: Transaction, event: AuditEvent): Promise<void> {
+    return this.#appendTo(tx, this.chain, event);
   }
 
   /** An event that stands alone. */
@@ -39,35 +55,150 @@ export class Audit {
   }
 
   head(): Promise<AuditHead | undefined> {
-    return this.#repository.transaction((tx) => tx.auditHead(this.#repository.chain));
+    return this.#repository.transaction((tx) => tx.auditHead(this.chain));
+  }
+
+  /** All chains, those of other processes too. */
+  chains(): Promise<AuditChain[]> {
+    return this.#repository.transaction(async (tx) => {
+      const chains: AuditChain[] = [];
+      for (const chain of await tx.auditChains()) {
+        const head = await tx.auditHead(chain);
+        const checkpoint = await checkpointOf(tx, chain);
+        chains.push({ chain, own: chain === this.chain, ...(head && { head }), ...(checkpoint && { checkpoint }) });
+      }
+      return chains;
+    });
+  }
+
+  /** The first entry of that time (RFC 3339 with milliseconds) or later, one after the last if there is none. */
+  seqAt(chain: string, at: string): Promise<number> {
+    return this.#repository.transaction((tx) => tx.auditSeqAt(chain, at));
   }
 
   changed(changes: readonly Change[]): void {
     if (changes.some((change) => change.kind === 'audit')) for (const wake of this.#followers) wake();
   }
 
-  /** Entries after `after`, at most `limit`, oldest first; with `follow` also those still to come, until `signal` aborts. */
-  async *read(options: {
-    after: number;
-    limit: number;
-    follow: boolean;
-    signal: AbortSignal;
-  }): AsyncGenerator<AuditEntry> {
-    const { follow, signal } = options;
-    let { after, limit } = options;
+  /** Entries after `after`, at most `limit`, oldest first. */
+  async *read(reading: AuditReading): AsyncGenerator<AuditEntry> {
+    const { chain = this.chain, follow, kinds, signal, until } = reading;
+    let { after, limit } = reading;
     while (limit > 0 && !signal.aborted) {
       // Armed before the look, so that nothing falls between look and wait.
       const more = this.#nextCommit(signal);
-      const page = await this.#repository.transaction((tx) =>
-        tx.auditEntries(this.#repository.chain, after, Math.min(limit, PAGE_ENTRIES)),
-      );
-      for (const entry of page) yield entry;
+      const page = await this.#page(chain, after, kinds === undefined ? Math.min(limit, PAGE_ENTRIES) : PAGE_ENTRIES);
+      for (const entry of page) {
+        if (until !== undefined && entry.at > until) return;
+        if (kinds?.has(entry.event.kind) === false) continue;
+        yield entry;
+        limit -= 1;
+        if (limit === 0) return;
+      }
       after = page.at(-1)?.seq ?? after;
-      limit -= page.length;
       if (page.length > 0) continue;
       if (!follow) return;
       await more;
     }
+  }
+
+  /**
+   * Forgets what is older than `before` (RFC 3339 with milliseconds), in every chain: a signed checkpoint is where the chain begins from
+   * then on, and an entry tells of it. The last entry always stays.
+   */
+  async prune(before: string, by: string): Promise<AuditPruned[]> {
+    const result: AuditPruned[] = [];
+    for (const { chain } of await this.chains()) {
+      const checkpoint = await this.#repository.transaction((tx) => this.#checkpoint(tx, chain, before, by));
+      if (checkpoint === undefined) result.push({ chain, pruned: 0 });
+      else result.push({ chain, pruned: await this.#forget(chain, checkpoint.seq), checkpoint });
+    }
+    return result;
+  }
+
+  /** Signs with a new key from now on. */
+  async rotateKey(by: string): Promise<string> {
+    const before = this.#signer;
+    try {
+      await this.#repository.transaction(async (tx) => {
+        const { signer, link } = await before.successor(tx, this.#vault);
+        // At once: what is appended behind this, even before it is committed, is signed by the new key.
+        this.#signer = signer;
+        await this.append(tx, { kind: 'audit.key-rotated', link, by });
+      });
+    } catch (error) {
+      this.#signer = before;
+      throw error;
+    }
+    return this.#signer.publicKeyPem;
+  }
+
+  /** Takes up a new key that another process made, or this one before it ended, and says so in the chain. */
+  async followKey(): Promise<void> {
+    const newest = await this.#repository.transaction(async (tx) => (await keyLinks(tx)).at(-1)?.publicKeyPem);
+    if (newest !== undefined && newest !== this.#signer.publicKeyPem)
+      this.#signer = await AuditSigner.load(this.#repository, this.#vault);
+    await this.#repository.transaction(async (tx) => {
+      const head = await tx.auditHead(this.chain);
+      if (head === undefined || head.publicKeyPem === this.#signer.publicKeyPem) return;
+      const missing = linksBetween(await keyLinks(tx), head.publicKeyPem, this.#signer.publicKeyPem) ?? [];
+      for (const link of missing) await this.append(tx, { kind: 'audit.key-rotated', link, by: 'store' });
+    });
+  }
+
+  async #appendTo(tx: Transaction, chain: string, event: AuditEvent): Promise<void> {
+    const end = await tx.auditEnd(chain);
+    const seq = (end?.seq ?? 0) + 1;
+    const at = new Date(this.#clock.nowMs()).toISOString();
+    const previousHash = end?.hash ?? auditGenesis(chain);
+    const hash = auditHash({ seq, at, event, previousHash });
+    await tx.appendAudit(
+      chain,
+      { seq, at, event, previousHash, hash },
+      this.#signer.sign({ ...named(chain), seq, hash, at }),
+    );
+  }
+
+  async #page(chain: string, after: number, limit: number): Promise<AuditEntry[]> {
+    return this.#repository.transaction(async (tx) => {
+      const begin = (await checkpointOf(tx, chain))?.seq ?? 0;
+      return tx.auditEntries(chain, Math.max(after, begin), limit);
+    });
+  }
+
+  async #checkpoint(
+    tx: Transaction,
+    chain: string,
+    before: string,
+    by: string,
+  ): Promise<AuditCheckpoint | undefined> {
+    const known = await checkpointOf(tx, chain);
+    const begin = known?.seq ?? 0;
+    const end = await tx.auditEnd(chain);
+    const seq = Math.min(await tx.auditSeqAt(chain, before), end?.seq ?? 0) - 1;
+    if (seq <= begin) return undefined;
+    const [last] = await tx.auditEntries(chain, seq - 1, 1);
+    const checkpoint = this.#signer.checkpoint({
+      ...named(chain),
+      seq,
+      hash: last!.hash,
+      at: new Date(this.#clock.nowMs()).toISOString(),
+      pruned: (known?.pruned ?? 0) + seq - begin,
+    });
+    await setCheckpoint(tx, chain, checkpoint);
+    await this.#appendTo(tx, chain, { kind: 'audit.pruned', before, by, checkpoint });
+    return checkpoint;
+  }
+
+  /** Deletes up to and including `uptoSeq`, step by step; what a crash leaves is not read any more, and goes the next time. */
+  async #forget(chain: string, uptoSeq: number): Promise<number> {
+    const [first] = await this.#repository.transaction((tx) => tx.auditEntries(chain, 0, 1));
+    const begin = (first?.seq ?? uptoSeq + 1) - 1;
+    for (let seq = begin; seq < uptoSeq; ) {
+      seq = Math.min(uptoSeq, seq + PRUNE_ENTRIES);
+      await this.#repository.transaction((tx) => tx.pruneAudit(chain, seq));
+    }
+    return Math.max(0, uptoSeq - begin);
   }
 
   #nextCommit(signal: AbortSignal): Promise<void> {
@@ -81,4 +212,9 @@ export class Audit {
       signal.addEventListener('abort', wake);
     });
   }
+}
+
+/** The sole chain goes without a name in what is signed, as it always has. */
+function named(chain: string): { chain?: string } {
+  return chain === SOLE_AUDIT_CHAIN ? {} : { chain };
 }

@@ -4,6 +4,8 @@ import { storeErrorCode } from '../errors.ts';
 import type { RateLimit } from '../rateLimit.ts';
 import type { Audit } from './audit.ts';
 
+export type RefusalKind = 'lease.refused' | 'join.refused' | 'renew.refused' | 'usage.refused' | 'request.refused';
+
 /** Puts refusals on record; a flood of them gets a bounded number of entries, each telling how many it stands for. */
 export class Refusals {
   readonly #audit: Audit;
@@ -18,7 +20,7 @@ export class Refusals {
   }
 
   /** Does not wait: a refusal needs no record to stand. `details` never hold material or tokens. */
-  record(kind: 'lease.refused' | 'join.refused', error: unknown, details: object): void {
+  record(kind: RefusalKind, error: unknown, details: object): void {
     if (!this.#limit.take()) {
       this.#leftOut += 1;
       return;
