@@ -33,6 +33,11 @@ export const REFUSALS = {
     retryable: false,
     help: 'The host resolves to a private, loopback, link-local or own address; allowedNetworks of the Integration can name it.',
   },
+  CrossSiteRefused: {
+    status: 403,
+    retryable: false,
+    help: 'A page of another site sent this through a browser; base URLs are for programs, not for pages.',
+  },
   Revoked: { status: 403, retryable: false, help: 'The session or its use of the credential was revoked.' },
   UnknownAlias: { status: 404, retryable: false, help: 'No Integration of this session has the alias.' },
   MethodRefused: { status: 405, retryable: false, help: 'TRACE and CONNECT inside a tunnel are never forwarded.' },

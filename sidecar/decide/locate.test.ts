@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { Fields } from '../http1/fields.ts';
 import type { Door } from './door.ts';
 import { type Located, locate } from './locate.ts';
 import { authority, head, tableOf } from './testkit.ts';
@@ -163,6 +164,25 @@ describe('a base URL leads to the first host of the Integration with that alias'
     ['/plain/x', '127.0.0.1:15080', 'baseURL http://p.example:80 /x'],
   ])('%s with Host %s → %s', (target, host, expected) => {
     expect(located(proxy, target, host)).toBe(expected);
+  });
+
+  test.each([
+    [{ 'Sec-Fetch-Site': 'cross-site' }, 'CrossSiteRefused'],
+    [{ 'Sec-Fetch-Site': 'same-site' }, 'CrossSiteRefused'],
+    [{ Origin: 'https://evil.example' }, 'CrossSiteRefused'],
+    [{ Origin: 'null' }, 'CrossSiteRefused'],
+    [{ 'Sec-Fetch-Site': 'none' }, 'located'],
+    [{ Origin: 'http://127.0.0.1:15080' }, 'located'],
+    [{}, 'located'],
+  ])('a page of another site does not get a credential through a browser: %j → %s', (lines, expected) => {
+    const fields = new Fields();
+    for (const [name, value] of Object.entries(lines)) fields.add(name, value);
+    for (const target of ['/openai/x', 'http://openai.sidekey.internal/x']) {
+      const host = target.startsWith('/') ? '127.0.0.1:15080' : 'openai.sidekey.internal';
+      if (host !== '127.0.0.1:15080' && expected === 'located') continue;
+      const result = locate(proxy, { ...head(target, host), fields }, table);
+      expect('kind' in result ? result.code : 'located').toBe(expected);
+    }
   });
 
   test('the alias is told, so that it picks the Integration', () => {

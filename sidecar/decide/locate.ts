@@ -18,7 +18,7 @@ export interface Located {
 }
 
 /** The parts of a request head that say where it goes. */
-export type Addressed = Pick<RequestHead, 'method' | 'target' | 'host'>;
+export type Addressed = Pick<RequestHead, 'method' | 'target' | 'host'> & Partial<Pick<RequestHead, 'fields'>>;
 
 interface Target {
   /** Undefined in origin-form. */
@@ -48,7 +48,7 @@ function inTunnel(authority: Authority, target: Target, head: Addressed, table: 
   if (disagreement !== undefined) return disagreement;
   // Some clients open a tunnel for plain http too, base URLs included.
   const alias = aliasInHost(authority.host);
-  if (alias !== undefined) return byAlias(alias, target.path, target.query, table);
+  if (alias !== undefined) return byAlias(alias, target.path, target.query, head, table);
   if (isOwnName(authority.host)) return loop(authority);
   return { authority, path: target.path, query: target.query, via: 'tunnel', alias: undefined };
 }
@@ -67,8 +67,8 @@ function atListener(
   if (named === undefined) return refuse('MalformedRequest', 'Host names no plain host[:port]');
   if (named.scheme === 'http') {
     const alias = aliasInHost(named.host);
-    if (alias !== undefined) return byAlias(alias, target.path, target.query, table);
-    if (isOwnListener(named.host, named.port, ownPorts)) return byFirstSegment(target, table);
+    if (alias !== undefined) return byAlias(alias, target.path, target.query, head, table);
+    if (isOwnListener(named.host, named.port, ownPorts)) return byFirstSegment(target, head, table);
   }
   if (leadsToOwnListener(named.host, named.port, ownPorts)) return loop(named);
   if (target.authority !== undefined)
@@ -80,15 +80,16 @@ function atListener(
 }
 
 /** `/alias/rest`: what follows the alias is the path. */
-function byFirstSegment(target: Target, table: GrantTable): Located | Refusal {
+function byFirstSegment(target: Target, head: Addressed, table: GrantTable): Located | Refusal {
   const end = target.path.indexOf('/', 1);
   const alias = end === -1 ? target.path.slice(1) : target.path.slice(1, end);
   if (target.path === '*' || alias === '')
     return refuse('UnknownAlias', 'the first segment of the path must be the alias of an Integration');
-  return byAlias(alias, end === -1 ? '/' : target.path.slice(end), target.query, table);
+  return byAlias(alias, end === -1 ? '/' : target.path.slice(end), target.query, head, table);
 }
 
-function byAlias(alias: string, path: string, query: string, table: GrantTable): Located | Refusal {
+function byAlias(alias: string, path: string, query: string, head: Addressed, table: GrantTable): Located | Refusal {
+  if (fromPage(head)) return refuse('CrossSiteRefused', 'a browser sent the request for a page of another site');
   const entry = table.alias(alias);
   if (entry === undefined)
     return refuse('UnknownAlias', `no Integration of this session has the alias ${shortened(alias)}`);
@@ -100,6 +101,18 @@ function byAlias(alias: string, path: string, query: string, table: GrantTable):
     );
   if (isOwnName(authority.host)) return loop(authority);
   return { authority, path, query, via: 'baseURL', alias };
+}
+
+/**
+ * Whether a browser says that a page of elsewhere is behind the request (Fetch Metadata; Origin where a browser is too old for that):
+ * any page can send requests to loopback, and must not use the credential of an agent on this machine.
+ */
+function fromPage({ fields, host }: Addressed): boolean {
+  if (fields === undefined) return false;
+  const site = fields.get('sec-fetch-site');
+  if (site !== undefined) return site !== 'none' && site !== 'same-origin';
+  const origin = fields.get('origin');
+  return origin !== undefined && origin !== `http://${host}`;
 }
 
 /** The four forms of RFC 9112 section 3.2, of which authority-form belongs to CONNECT and is not taken here. */

@@ -1,3 +1,4 @@
+import { secretBuffer } from '../../lib/secretBuffer.ts';
 import type { BodySubstitution, Placed, PlaceRequest } from './placed.ts';
 import { SecretBuffers } from './secretBuffers.ts';
 
@@ -56,7 +57,7 @@ export class Draft {
 
 /** One Buffer of the exact size, without a copy in between. */
 function joined(segments: readonly Segment[]): Buffer {
-  const whole = Buffer.allocUnsafeSlow(segments.reduce((sum, segment) => sum + segment.length, 0));
+  const whole = secretBuffer(segments.reduce((sum, segment) => sum + segment.length, 0));
   let at = 0;
   for (const segment of segments) {
     at += typeof segment === 'string' ? whole.write(segment, at, 'latin1') : segment.copy(whole, at);

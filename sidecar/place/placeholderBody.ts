@@ -1,3 +1,4 @@
+import { secretBuffer } from '../../lib/secretBuffer.ts';
 import { NeedleSet } from '../scrub/needleSet.ts';
 import type { BodySubstitution } from './placed.ts';
 
@@ -66,7 +67,7 @@ export class PlaceholderBody implements BodySubstitution {
   }
 
   #copy(): Buffer {
-    const copy = Buffer.allocUnsafeSlow(this.#material.length);
+    const copy = secretBuffer(this.#material.length);
     this.#material.copy(copy);
     return copy;
   }
