@@ -2,6 +2,7 @@ import { REFUSALS, type Refusal, type RefusalCode, refuse } from '../errors.ts';
 import { MalformedMessage } from '../http1/malformed.ts';
 import { NO_BODY, type RequestHead, type ResponseHead } from '../http1/message.ts';
 import { responseHead } from '../http1/writer.ts';
+import { NO_SEAT } from '../roster.ts';
 import type { UpstreamConnection } from '../upstream/upstreams.ts';
 import type { AgentSide } from './agentSide.ts';
 import type { Answer } from './answer.ts';
@@ -29,6 +30,7 @@ type State = 'waiting' | 'sent' | 'refreshing' | 'answering' | 'switched' | 'dis
  * 15.5.2 the request was not applied); in both cases only while all that the agent sent is still at hand (Replay).
  */
 export class Exchange implements AttemptOwner, Cuttable {
+  seat = NO_SEAT;
   readonly #agent: AgentSide;
   readonly #request: RequestHead;
   readonly #startedMs: number;

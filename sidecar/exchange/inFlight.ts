@@ -1,5 +1,7 @@
+import { Roster, type Seated } from '../roster.ts';
+
 /** Something under way that used an Integration's credential. */
-export interface Cuttable {
+export interface Cuttable extends Seated {
   /** `namespace/name` of the Integration. */
   readonly integration: string;
   /** Ends it at once; what the agent got of it must look cut short. */
@@ -8,7 +10,7 @@ export interface Cuttable {
 
 /** Everything credentialed that is under way, so that a revocation can end it at once (data path rule 15). */
 export class InFlight {
-  readonly #members = new Set<Cuttable>();
+  readonly #members = new Roster<Cuttable>();
 
   get size(): number {
     return this.#members.size;
@@ -24,6 +26,8 @@ export class InFlight {
 
   /** Ends what runs under the Integration. */
   cut(integration: string): void {
-    for (const member of [...this.#members]) if (member.integration === integration) member.cut();
+    this.#members.visit((member) => {
+      if (member.integration === integration) member.cut();
+    });
   }
 }

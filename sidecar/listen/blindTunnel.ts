@@ -3,6 +3,7 @@ import { authorityText } from '../decide/authority.ts';
 import { REFUSALS, type Refusal, refuse } from '../errors.ts';
 import { refusalAnswer } from '../exchange/refusalAnswer.ts';
 import { Splice } from '../exchange/splice.ts';
+import { NO_SEAT } from '../roster.ts';
 import type { UpstreamConnection } from '../upstream/upstreams.ts';
 import type { Opened } from './connect.ts';
 import type { ListenContext, Member } from './context.ts';
@@ -11,6 +12,7 @@ export const ESTABLISHED = 'HTTP/1.1 200 Connection Established\r\n\r\n';
 
 /** A tunnel to a host of no Integration: bytes only, no credential, and the host's own certificate for the agent to see. */
 export class BlindTunnel implements Opened, Member {
+  seat = NO_SEAT;
   readonly #context: ListenContext;
   readonly #host: string;
   readonly #port: number;

@@ -10,6 +10,7 @@ import { HeadBuffer } from '../http1/headBuffer.ts';
 import { MalformedMessage } from '../http1/malformed.ts';
 import type { RequestHead } from '../http1/message.ts';
 import { parseRequestHead } from '../http1/requestHead.ts';
+import { NO_SEAT } from '../roster.ts';
 import { openConnect } from './connect.ts';
 import type { ListenContext, Member } from './context.ts';
 import { Lingering } from './lingering.ts';
@@ -21,6 +22,7 @@ type Phase = 'idle' | 'head' | 'exchange' | 'switched' | 'gone';
  * the next is looked at. What is pipelined meanwhile is not read, but for the chunk it came in.
  */
 export class ClientConnection implements AgentSide, Member {
+  seat = NO_SEAT;
   readonly context: ListenContext;
   readonly socket: Socket;
   readonly door: Door;

@@ -1,10 +1,11 @@
 import type { SidecarDeps } from '../deps.ts';
 import type { InFlight } from '../exchange/inFlight.ts';
+import type { Seated } from '../roster.ts';
 import type { AgentReads } from './agentReads.ts';
 import type { ClosedPeers } from './closedPeers.ts';
 
 /** Something that holds a client socket: looked at by the one sweep, instead of having timers of its own. */
-export interface Member {
+export interface Member extends Seated {
   /** Ends what has taken too long. */
   sweep(nowMs: number): void;
   /** No new request from now on; ends if it is idle. */

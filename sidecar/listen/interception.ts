@@ -4,6 +4,7 @@ import { authorityText } from '../decide/authority.ts';
 import type { Door } from '../decide/door.ts';
 import { refuse } from '../errors.ts';
 import { logFault } from '../exchange/fault.ts';
+import { NO_SEAT } from '../roster.ts';
 import { ESTABLISHED } from './blindTunnel.ts';
 import { ClientConnection } from './clientConnection.ts';
 import type { Opened } from './connect.ts';
@@ -18,6 +19,7 @@ const HTTP_1_1 = 'http/1.1';
  * host of CONNECT, plain HTTP is taken as it is. Whether a credential goes along is decided afresh for each request.
  */
 export class Interception implements Opened, Member {
+  seat = NO_SEAT;
   readonly #context: ListenContext;
   readonly #host: string;
   readonly #port: number;

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { NO_SEAT } from '../roster.ts';
 import type { ListenContext, Member } from './context.ts';
 
 /** For the agent to read a last answer, once that is written, although it may still be sending. */
@@ -12,6 +13,7 @@ const LIMIT_BYTES = 1024 * 1024;
  * Closing with bytes unread would reset the connection under the last answer (RFC 9112 section 9.6).
  */
 export class Lingering implements Member {
+  seat = NO_SEAT;
   readonly #context: ListenContext;
   readonly #socket: Socket;
   #sinceMs: number;

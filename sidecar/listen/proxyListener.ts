@@ -7,6 +7,7 @@ import type { SidecarDeps } from '../deps.ts';
 import { refuse } from '../errors.ts';
 import { InFlight } from '../exchange/inFlight.ts';
 import { refusalAnswer } from '../exchange/refusalAnswer.ts';
+import { Roster } from '../roster.ts';
 import { AgentReads } from './agentReads.ts';
 import { ClientConnection } from './clientConnection.ts';
 import { ClosedPeers } from './closedPeers.ts';
@@ -23,7 +24,7 @@ export class ProxyListener implements ListenContext {
   readonly closedPeers = new ClosedPeers();
   readonly reads = new AgentReads();
   readonly #server: Server;
-  readonly #members = new Set<Member>();
+  readonly #members = new Roster<Member>();
   readonly #door: Door;
   readonly #unlisten: () => void;
   #sweeper: NodeJS.Timeout | undefined;
@@ -73,13 +74,13 @@ export class ProxyListener implements ListenContext {
   async drain(graceMs: number): Promise<void> {
     this.#draining = true;
     this.#server.close();
-    for (const member of [...this.#members]) member.drain();
+    this.#members.visit((member) => member.drain());
     const emptied = new Promise<void>((resolve) => {
       this.#emptied = resolve;
       if (this.#members.size === 0) resolve();
     });
     const timer = setTimeout(() => {
-      for (const member of [...this.#members]) member.destroy();
+      this.#members.visit((member) => member.destroy());
     }, graceMs);
     await emptied;
     clearTimeout(timer);
@@ -110,6 +111,6 @@ export class ProxyListener implements ListenContext {
   #sweep(): void {
     const nowMs = this.deps.clock.monotonicMs();
     this.nowMs = nowMs;
-    for (const member of this.#members) member.sweep(nowMs);
+    this.#members.visit((member) => member.sweep(nowMs));
   }
 }
