@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { JoinTokenRequest as JoinTokenRequestType } from './admin.ts';
+import type { AuditPruneRequest as AuditPruneRequestType, JoinTokenRequest as JoinTokenRequestType } from './admin.ts';
 import { LabelName, SubdomainName, WordName } from './metadata.ts';
 
 const SessionRequest = z.strictObject({
@@ -24,9 +24,18 @@ export const JoinTokenRequest = z
     path: ['session'],
   }) satisfies z.ZodType<JoinTokenRequestType>;
 
+const Time = z.iso.datetime({ offset: true }).transform((text) => new Date(text).toISOString());
+
 /** Query of GET /v1/admin/audit. */
 export const AuditQuery = z.strictObject({
+  chain: z.string().min(1).max(128).optional(),
+  since: Time.optional(),
+  until: Time.optional(),
+  /** Several with commas between. */
+  kind: z.string().max(1024).optional(),
   after: z.coerce.number().int().min(0).default(0),
   limit: z.coerce.number().int().min(1).optional(),
   follow: z.enum(['true', 'false']).default('false'),
 });
+
+export const AuditPruneRequest = z.strictObject({ before: Time }) satisfies z.ZodType<AuditPruneRequestType>;

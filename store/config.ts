@@ -1,10 +1,12 @@
 import { z } from 'zod';
 import type { StoreBootstrap as StoreBootstrapType } from '../api/bootstrap.ts';
+import { KekSpec } from './vault/kekSpec.ts';
 
 /** What the parent process hands over on file descriptor 3. */
 export const StoreBootstrap = z.strictObject({
   part: z.literal('store'),
   stateDir: z.string().min(1),
+  kek: KekSpec.optional(),
   listenHost: z.string().min(1),
   listenPort: z.int().min(0).max(65_535),
 }) satisfies z.ZodType<StoreBootstrapType>;
@@ -23,6 +25,9 @@ export interface Settings {
   /** Usage reports of one session, likewise. */
   usageBurst: number;
   usagePerSecond: number;
+  /** Reports of uses that wait for being on record (`audit: Strict`), likewise; each may tell of many uses. */
+  strictUsageBurst: number;
+  strictUsagePerSecond: number;
   /** Refusals that get an audit entry of their own; the rest are counted in the next one. */
   refusalBurst: number;
   refusalsPerSecond: number;
@@ -34,6 +39,11 @@ export interface Settings {
   /** Bytes that a stream may lag behind before it is cut. */
   streamLagLimitBytes: number;
   requestSeconds: number;
+  /** Data keys that a KMS has unwrapped: how long they are kept, and how many. */
+  dataKeySeconds: number;
+  dataKeyLimit: number;
+  /** Data keys that a rotation of the KEK wraps anew in one transaction. */
+  kekRotationBatch: number;
   drainSeconds: number;
   /** How often expired identities, due rotations and the server certificate are looked at. */
   tickMs: number;
@@ -50,6 +60,8 @@ export const defaultSettings: Settings = {
   leasesPerSecond: 10,
   usageBurst: 16,
   usagePerSecond: 4,
+  strictUsageBurst: 1000,
+  strictUsagePerSecond: 500,
   refusalBurst: 64,
   refusalsPerSecond: 8,
   connectionLimit: 10_000,
@@ -57,6 +69,9 @@ export const defaultSettings: Settings = {
   streamsPerSession: 2,
   streamLagLimitBytes: 1024 * 1024,
   requestSeconds: 10,
+  dataKeySeconds: 300,
+  dataKeyLimit: 4096,
+  kekRotationBatch: 64,
   drainSeconds: 3,
   tickMs: 1_000,
   headFileMs: 1_000,

@@ -6,6 +6,7 @@ import { Audit } from './audit/audit.ts';
 import { AuditHeadFile } from './audit/headFile.ts';
 import { Refusals } from './audit/refusals.ts';
 import { AuditSigner } from './audit/signer.ts';
+import { UsageRecorder } from './audit/usage.ts';
 import type { Settings } from './config.ts';
 import { CertificateAuthority } from './identity/certificateAuthority.ts';
 import { Identities } from './identity/identities.ts';
@@ -58,6 +59,7 @@ export async function openCore(options: {
 
     const state = new State(snapshot);
     const audit = new Audit({ clock, repository, vault, signer });
+    const usage = new UsageRecorder({ clock, audit });
     const refusalLimit = new RateLimit({ clock, burst: settings.refusalBurst, perSecond: settings.refusalsPerSecond });
     const refusals = new Refusals({ audit, limit: refusalLimit, log });
     const { trustDomain, certificateSeconds } = settings;
@@ -88,6 +90,7 @@ export async function openCore(options: {
       repository,
       state,
       audit,
+      usage,
       refusals,
       identities,
       peers,

@@ -95,6 +95,7 @@ export class Leases {
           session: session.id,
           namespace: session.namespace,
           serviceAccount: session.serviceAccount,
+          pod: session.pod,
           role: session.role,
           tags: session.tags,
           requester: session.requester,

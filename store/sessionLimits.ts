@@ -5,7 +5,7 @@ import { storeError } from './errors.ts';
 import type { Change } from './persist/repository.ts';
 import { RateLimit } from './rateLimit.ts';
 
-export type LimitedWork = 'leases' | 'usage';
+export type LimitedWork = 'leases' | 'usage' | 'strictUsage';
 
 /** How much of the store's work one session may ask for, so that a runaway one leaves the others theirs. */
 export class SessionLimits {
@@ -22,10 +22,12 @@ export class SessionLimits {
   take(session: Session, work: LimitedWork): void {
     let limits = this.#limits.get(session.id);
     if (limits === undefined) {
-      const { leaseBurst, leasesPerSecond, usageBurst, usagePerSecond } = this.#settings;
+      const { leaseBurst, leasesPerSecond, usageBurst, usagePerSecond, strictUsageBurst, strictUsagePerSecond } =
+        this.#settings;
       limits = {
         leases: new RateLimit({ clock: this.#clock, burst: leaseBurst, perSecond: leasesPerSecond }),
         usage: new RateLimit({ clock: this.#clock, burst: usageBurst, perSecond: usagePerSecond }),
+        strictUsage: new RateLimit({ clock: this.#clock, burst: strictUsageBurst, perSecond: strictUsagePerSecond }),
       };
       this.#limits.set(session.id, limits);
     }

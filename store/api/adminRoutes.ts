@@ -1,6 +1,13 @@
 import type { FastifyInstance } from 'fastify';
-import type { AdminCredential, AdminSession, JoinTokenAnswer } from '../../api/admin.ts';
-import { AuditQuery, JoinTokenRequest } from '../../api/adminSchema.ts';
+import type {
+  AdminCredential,
+  AdminSession,
+  AuditChain,
+  AuditKeyAnswer,
+  AuditPruned,
+  JoinTokenAnswer,
+} from '../../api/admin.ts';
+import { AuditPruneRequest, AuditQuery, JoinTokenRequest } from '../../api/adminSchema.ts';
 import type { Store } from '../core.ts';
 import { storeError } from '../errors.ts';
 import { streamAudit } from './auditStream.ts';
@@ -14,7 +21,9 @@ export function adminRoutes(app: FastifyInstance, store: Store): void {
   const { audit, hub, identities, joinTokens, leases, materials, sessions, settings, state } = store;
 
   app.post('/v1/admin/join-tokens', async (request): Promise<JoinTokenAnswer> => {
-    const joinToken = joinTokens.issue(parse(JoinTokenRequest, request.body));
+    const invitation = parse(JoinTokenRequest, request.body);
+    await audit.record({ kind: 'join-token.issued', invited: invitation.kind, session: invitation.session, by: BY });
+    const joinToken = joinTokens.issue(invitation);
     return { joinToken, expiresInSeconds: settings.joinTokenSeconds };
   });
 
@@ -67,8 +76,22 @@ export function adminRoutes(app: FastifyInstance, store: Store): void {
     return head;
   });
   app.get('/v1/admin/audit', async (request, reply) => {
-    const query = parse(AuditQuery, request.query);
+    const { chain = audit.chain, since, until, kind, ...query } = parse(AuditQuery, request.query);
+    const after = since === undefined ? query.after : Math.max(query.after, (await audit.seqAt(chain, since)) - 1);
     reply.hijack();
-    await streamAudit(reply.raw, store, { ...query, follow: query.follow === 'true' });
+    await streamAudit(reply.raw, store, {
+      chain,
+      after,
+      until,
+      kinds: kind === undefined ? undefined : new Set(kind.split(',')),
+      limit: query.limit ?? Number.POSITIVE_INFINITY,
+      follow: query.follow === 'true',
+    });
   });
+  app.get('/v1/admin/audit/chains', (): Promise<AuditChain[]> => audit.chains());
+  app.post('/v1/admin/audit/prune', (request): Promise<AuditPruned[]> => {
+    const { before } = parse(AuditPruneRequest, request.body);
+    return audit.prune(before, BY);
+  });
+  app.post('/v1/admin/audit/key', async (): Promise<AuditKeyAnswer> => ({ publicKeyPem: await audit.rotateKey(BY) }));
 }

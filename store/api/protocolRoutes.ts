@@ -34,8 +34,15 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
   app.addHook('onRequest', async (request) => {
     const { who = 'joined' } = request.routeOptions.config;
     if (who === 'anyone') return;
-    const identity = store.peers.identify(request.raw.socket as TLSSocket);
-    if (who !== 'joined' && identity.kind !== who) throw storeError('NotPermitted');
+    let identity: Identity;
+    try {
+      identity = store.peers.identify(request.raw.socket as TLSSocket);
+      if (who !== 'joined' && identity.kind !== who) throw storeError('NotPermitted');
+    } catch (error) {
+      const { method, routeOptions } = request;
+      refusals.record('request.refused', error, { method, route: routeOptions.url, from: sourceOf(request) });
+      throw error;
+    }
     if (identity.kind === 'session') sessions.seen(identity.session);
     identities.set(request, identity);
   });
@@ -51,9 +58,15 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
       throw error;
     }
   });
-  app.post('/v1/renew', (request) => {
-    const { publicKeyPem } = parse(RenewRequest, request.body);
-    return sessions.renew(identities.get(request)!, clientPublicKey(publicKeyPem));
+  app.post('/v1/renew', async (request) => {
+    const identity = identities.get(request)!;
+    try {
+      const { publicKeyPem } = parse(RenewRequest, request.body);
+      return await sessions.renew(identity, clientPublicKey(publicKeyPem));
+    } catch (error) {
+      refusals.record('renew.refused', error, { serial: identity.serial, from: sourceOf(request) });
+      throw error;
+    }
   });
 
   const forSession = { config: { who: 'session' } } as const;
@@ -73,9 +86,15 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     });
   });
   app.post('/v1/usage', forSession, async (request, reply) => {
-    store.limits.take(session(request).session, 'usage');
-    const report = parse(UsageReport, request.body);
-    await store.audit.record({ kind: 'usage.reported', session: session(request).session.id, ...report });
+    const who = session(request).session;
+    try {
+      const report = parse(UsageReport, request.body);
+      store.limits.take(who, report.strict ? 'strictUsage' : 'usage');
+      await store.usage.record(who, report);
+    } catch (error) {
+      refusals.record('usage.refused', error, { session: who.id, from: sourceOf(request) });
+      throw error;
+    }
     return reply.code(204).send();
   });
   app.delete('/v1/session', forSession, async (request, reply) => {

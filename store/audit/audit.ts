@@ -166,12 +166,7 @@ export class Audit {
     });
   }
 
-  async #checkpoint(
-    tx: Transaction,
-    chain: string,
-    before: string,
-    by: string,
-  ): Promise<AuditCheckpoint | undefined> {
+  async #checkpoint(tx: Transaction, chain: string, before: string, by: string): Promise<AuditCheckpoint | undefined> {
     const known = await checkpointOf(tx, chain);
     const begin = known?.seq ?? 0;
     const end = await tx.auditEnd(chain);

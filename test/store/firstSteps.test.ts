@@ -58,7 +58,9 @@ test('operator sets a credential, sidecar leases it, both are told what changes,
   const kinds = (await auditOf(store)).map((entry) => entry.event.kind);
   expect(kinds).toEqual([
     'store.started',
+    'join-token.issued',
     'operator.joined',
+    'join-token.issued',
     'session.started',
     'credential.applied',
     'integration.applied',
