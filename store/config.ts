@@ -1,12 +1,10 @@
 import { z } from 'zod';
 import type { StoreBootstrap as StoreBootstrapType } from '../api/bootstrap.ts';
-import { KekSpec } from './vault/kekSpec.ts';
 
 /** What the parent process hands over on file descriptor 3. */
 export const StoreBootstrap = z.strictObject({
   part: z.literal('store'),
   stateDir: z.string().min(1),
-  kek: KekSpec.optional(),
   listenHost: z.string().min(1),
   listenPort: z.int().min(0).max(65_535),
 }) satisfies z.ZodType<StoreBootstrapType>;
@@ -39,11 +37,6 @@ export interface Settings {
   /** Bytes that a stream may lag behind before it is cut. */
   streamLagLimitBytes: number;
   requestSeconds: number;
-  /** Data keys that a KMS has unwrapped: how long they are kept, and how many. */
-  dataKeySeconds: number;
-  dataKeyLimit: number;
-  /** Data keys that a rotation of the KEK wraps anew in one transaction. */
-  kekRotationBatch: number;
   drainSeconds: number;
   /** How often expired identities, due rotations and the server certificate are looked at. */
   tickMs: number;
@@ -69,9 +62,6 @@ export const defaultSettings: Settings = {
   streamsPerSession: 2,
   streamLagLimitBytes: 1024 * 1024,
   requestSeconds: 10,
-  dataKeySeconds: 300,
-  dataKeyLimit: 4096,
-  kekRotationBatch: 64,
   drainSeconds: 3,
   tickMs: 1_000,
   headFileMs: 1_000,
