@@ -39,6 +39,11 @@ export const STORE_ERRORS = {
     retryable: false,
     help: 'The material of this credential comes from another source; change the source of the Credential or use that one.',
   },
+  KekNotRotatable: {
+    status: 409,
+    retryable: false,
+    help: 'There is no newer key encryption key to rotate to; make one where the keys are kept, or name another place with --to.',
+  },
   RequestTimeout: { status: 408, retryable: true, help: 'The request did not arrive in time.' },
   TooLarge: { status: 413, retryable: false, help: 'The head or body of the request is larger than the store takes.' },
   TooManyRequests: { status: 429, retryable: true, help: 'The session asks for more than its share; retry later.' },
@@ -52,6 +57,11 @@ export const STORE_ERRORS = {
     status: 503,
     retryable: true,
     help: 'The database could not be written, most often because the disk is full; nothing was changed or given out.',
+  },
+  StoreSealed: {
+    status: 503,
+    retryable: true,
+    help: 'The key encryption key cannot be used now, so nothing is given out; sidekey kek status says why, and the store goes on by itself once that is mended.',
   },
   Overloaded: { status: 503, retryable: true, help: 'The store is at one of its bounds; retry later.' },
   BootstrapInvalid: { status: 0, retryable: false, help: 'The parent process handed over no valid bootstrap.' },
@@ -75,6 +85,11 @@ export const STORE_ERRORS = {
     retryable: false,
     help: 'The database was encrypted under another key; put the right key file back, or point at the right database.',
   },
+  KekUnsuitable: {
+    status: 0,
+    retryable: false,
+    help: 'The key encryption key cannot be used for what is needed; name a symmetric one behind https.',
+  },
   DatabaseDamaged: {
     status: 0,
     retryable: false,
@@ -84,6 +99,11 @@ export const STORE_ERRORS = {
     status: 0,
     retryable: false,
     help: 'A newer version of Sidekey has written the database; use that version.',
+  },
+  DatabaseUnreachable: {
+    status: 0,
+    retryable: true,
+    help: 'The PostgreSQL server cannot be reached or refuses the login; its address is in databaseUrl, the password there or in PGPASSWORD.',
   },
   StoreRunning: { status: 0, retryable: false, help: 'Another store uses the state directory; stop it first.' },
   AuditTruncated: {

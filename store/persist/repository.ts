@@ -138,7 +138,7 @@ export interface Transaction {
   auditEntries(chain: string, afterSeq: number, limit: number): Promise<AuditEntry[]>;
   /** The first entry whose time is `at` (RFC 3339) or later; one after the last if there is none. */
   auditSeqAt(chain: string, at: string): Promise<number>;
-  /** Forgets the entries up to and including `uptoSeq`. */
+  /** Forgets the entries up to and including `uptoSeq`, but for the last one, from which the chain goes on. */
   pruneAudit(chain: string, uptoSeq: number): Promise<void>;
 }
 

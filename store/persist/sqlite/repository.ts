@@ -1,16 +1,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { errorText } from '../../../lib/errors.ts';
 import { storeError } from '../../errors.ts';
-import {
-  type Change,
-  type IdentityRow,
-  type Repository,
-  type Snapshot,
-  SOLE_CHAIN,
-  type Transaction,
-} from '../repository.ts';
+import { type Change, type Repository, type Snapshot, SOLE_CHAIN, type Transaction } from '../repository.ts';
+import { identityOf, materialHead } from '../rows.ts';
 import { closeDatabase, isFatal, isOwnFault, sqliteCode } from './database.ts';
-import { materialHead, SqliteTransaction } from './transaction.ts';
+import { SqliteTransaction } from './transaction.ts';
 
 /** Most transactions that share one commit, so that the first of them does not wait long. */
 const GROUP_LIMIT = 256;
@@ -158,14 +152,4 @@ export class SqliteRepository implements Repository {
     }
     return failure;
   }
-}
-
-function identityOf(row: Record<string, unknown>): IdentityRow {
-  const identity: IdentityRow = {
-    serial: String(row.serial),
-    fingerprint: String(row.fingerprint),
-    kind: String(row.kind) as IdentityRow['kind'],
-    expiresAtMs: Number(row.expires_at_ms),
-  };
-  return row.session_id === null ? identity : { ...identity, sessionId: String(row.session_id) };
 }

@@ -8,15 +8,13 @@ import type {
   IdentityRow,
   JoinTokenRow,
   LeaseRow,
-  MaterialHead,
   RevocationRow,
   SealedMaterial,
   Transaction,
 } from '../repository.ts';
+import { bytes, leaseOf, materialHead, type Row, versionGoesBack, wrappedKey } from '../rows.ts';
 
 const AUDIT_HEAD = 'audit head ';
-
-type Row = Record<string, unknown>;
 
 /** The statements of a transaction over one connection; what it changed gathers in `changes`. */
 export class SqliteTransaction implements Transaction {
@@ -300,7 +298,11 @@ export class SqliteTransaction implements Transaction {
   }
 
   async pruneAudit(chain: string, uptoSeq: number): Promise<void> {
-    this.#run('DELETE FROM audit WHERE chain = ? AND seq <= ?', chain, uptoSeq);
+    this.#run(
+      'DELETE FROM audit WHERE chain = ?1 AND seq <= ?2 AND seq < (SELECT max(seq) FROM audit WHERE chain = ?1)',
+      chain,
+      uptoSeq,
+    );
   }
 
   #setMeta(name: string, value: Buffer): void {
@@ -328,39 +330,4 @@ export class SqliteTransaction implements Transaction {
   #run(sql: string, ...values: SQLInputValue[]): number {
     return Number(this.#statement(sql).run(...values).changes);
   }
-}
-
-function wrappedKey(row: Row): WrappedKey {
-  return { kekId: String(row.kek_id), wrapped: bytes(row.wrapped) };
-}
-
-function leaseOf(row: Row): LeaseRow {
-  const lease: LeaseRow = {
-    id: String(row.id),
-    sessionId: String(row.session_id),
-    credential: String(row.credential),
-    version: Number(row.version),
-    issuedAtMs: Number(row.issued_at_ms),
-    expiresAtMs: Number(row.expires_at_ms),
-  };
-  return row.ended_at_ms === null ? lease : { ...lease, endedAtMs: Number(row.ended_at_ms) };
-}
-
-export function versionGoesBack({ credential, version }: MaterialHead): Error {
-  return new Error(`version ${version} of ${credential} would not be the highest`);
-}
-
-export function materialHead(row: Row): MaterialHead {
-  return {
-    credential: String(row.credential),
-    version: Number(row.version),
-    origin: String(row.origin) as MaterialHead['origin'],
-    fields: JSON.parse(String(row.fields)),
-    writtenAtMs: Number(row.written_at_ms),
-  };
-}
-
-function bytes(value: unknown): Buffer {
-  const view = value as Uint8Array;
-  return Buffer.from(view.buffer, view.byteOffset, view.byteLength);
 }

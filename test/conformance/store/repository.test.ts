@@ -1,0 +1,456 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { AuditEntry, AuditHead } from '../../../api/admin.ts';
+import type {
+  Change,
+  LeaseRow,
+  Repository,
+  RevocationRow,
+  SealedMaterial,
+  Transaction,
+} from '../../../store/persist/repository.ts';
+import { credentialRecord, integrationRecord, session } from '../../../store/testing/records.ts';
+import { ENGINES, type Opener } from './engines.ts';
+
+describe.each(ENGINES)('the repository over $name', (engine) => {
+  let database: Opener;
+  let repository: Repository;
+
+  beforeAll(() => engine.start());
+  afterAll(() => engine.stop());
+  beforeEach(async () => {
+    database = await engine.empty();
+    repository = await database.open();
+  });
+  afterEach(async () => {
+    await repository.close();
+    await database.remove();
+  });
+
+  const run = <T>(work: (tx: Transaction) => Promise<T>) => repository.transaction(work);
+  const reopen = async () => {
+    await repository.close();
+    repository = await database.open();
+  };
+  const settled = (promises: Promise<unknown>[]) =>
+    Promise.allSettled(promises).then((all) =>
+      all.map((one) => (one.status === 'rejected' ? String(one.reason) : 'done')),
+    );
+
+  const key = (text: string) => ({ kekId: 'kek', wrapped: Buffer.from(text) });
+  const material = (version: number, changes: Partial<SealedMaterial> = {}): SealedMaterial => ({
+    credential: 'default/key',
+    version,
+    origin: 'secret',
+    fields: ['value', 'user'],
+    writtenAtMs: 1_700_000_000_000 + version,
+    sealed: Buffer.from([0, 255, version, 10, 0]),
+    ...changes,
+  });
+  const lease = (changes: Partial<LeaseRow> = {}): LeaseRow => ({
+    id: 'lease-1',
+    sessionId: 'session-1',
+    credential: 'default/key',
+    version: 1,
+    issuedAtMs: 1_000,
+    expiresAtMs: 2_000,
+    ...changes,
+  });
+  const headOf = (seq: number): AuditHead => ({
+    seq,
+    hash: `hash ${seq}`,
+    at: 'now',
+    signature: 's',
+    publicKeyPem: 'p',
+  });
+  const entryOf = (seq: number, at = `2026-01-01T00:00:0${seq}.000Z`): AuditEntry => ({
+    seq,
+    at,
+    event: { kind: 'test.happened', text: 'ünï\0cödé \ud800', nested: { n: [seq, null, 1.5] } },
+    previousHash: `hash ${seq - 1}`,
+    hash: `hash ${seq}`,
+  });
+
+  describe('keeps', () => {
+    test('meta: set, replaced, listed by prefix in order, deleted', async () => {
+      const bytes = Buffer.from([0, 1, 255, 0]);
+      await run(async (tx) => {
+        await tx.setMeta('b%_ 2', Buffer.from('old'));
+        await tx.setMeta('b%_ 2', bytes);
+        await tx.setMeta('b%_ 1', Buffer.alloc(0));
+        await tx.setMeta('bxx 3', bytes);
+        await tx.setMeta('B%_ 4', bytes);
+      });
+      await reopen();
+      await run(async (tx) => {
+        expect(await tx.meta('b%_ 2')).toEqual(bytes);
+        expect(await tx.meta('b%_ 1')).toEqual(Buffer.alloc(0));
+        expect(await tx.meta('none')).toBeUndefined();
+        expect(await tx.metaNames('b%_ ')).toEqual(['b%_ 1', 'b%_ 2']);
+        await tx.deleteMeta('b%_ 1');
+        await tx.deleteMeta('none');
+        expect(await tx.metaNames('b%_ ')).toEqual(['b%_ 2']);
+      });
+    });
+
+    test('credentials and integrations: put, replaced, deleted, loaded', async () => {
+      const changed = credentialRecord({ leaseSeconds: 60, hosts: ['ü.example'] });
+      await run(async (tx) => {
+        await tx.putCredential('default/key', credentialRecord());
+        await tx.putCredential('default/key', changed);
+        await tx.putCredential('default/gone', credentialRecord());
+        await tx.deleteCredential('default/gone');
+        await tx.putIntegration('default/it', integrationRecord({ hosts: ['old'] }));
+        await tx.putIntegration('default/it', integrationRecord());
+        await tx.putIntegration('default/gone', integrationRecord());
+        await tx.deleteIntegration('default/gone');
+      });
+      await reopen();
+      await run(async (tx) => {
+        expect(await tx.credential('default/key')).toEqual(changed);
+        expect(await tx.credential('default/gone')).toBeUndefined();
+        expect(await tx.integration('default/it')).toEqual(integrationRecord());
+        expect(await tx.integration('default/gone')).toBeUndefined();
+      });
+      expect(await repository.load()).toMatchObject({
+        credentials: [{ key: 'default/key', record: changed }],
+        integrations: [{ key: 'default/it', record: integrationRecord() }],
+      });
+    });
+
+    test('data keys: replaced, and in pages in order of their credentials', async () => {
+      const names = ['a/b', 'a-b/c', 'b/Z', 'b/a', 'ü/x'];
+      await run(async (tx) => {
+        for (const name of names) await tx.putDataKey(name, key('old'));
+        for (const name of names) await tx.putDataKey(name, key(name));
+      });
+      await reopen();
+      const pages = await run(async (tx) => {
+        expect(await tx.dataKey('b/Z')).toEqual(key('b/Z'));
+        expect(await tx.dataKey('none')).toBeUndefined();
+        const first = await tx.dataKeys('', 2);
+        const second = await tx.dataKeys(first.at(-1)!.credential, 2);
+        return [first, second, await tx.dataKeys(second.at(-1)!.credential, 2), await tx.dataKeys('ü/x', 2)];
+      });
+      const inOrder = [...names].sort().map((credential) => ({ credential, key: key(credential) }));
+      expect(pages).toEqual([inOrder.slice(0, 2), inOrder.slice(2, 4), inOrder.slice(4), []]);
+    });
+
+    test('material: the newest version with its bytes, old ones until they are deleted', async () => {
+      await run(async (tx) => {
+        await tx.putDataKey('default/key', key('k'));
+        for (const version of [1, 2, 3]) await tx.putMaterial(material(version));
+        await tx.deleteOldMaterial('default/key', 3);
+      });
+      await reopen();
+      expect(await run((tx) => tx.material('default/key'))).toEqual(material(3));
+      const { sealed: _, ...head } = material(3);
+      expect((await repository.load()).materials).toEqual([head]);
+    });
+
+    test('versions that never go back, also when the material was deleted', async () => {
+      const write = (version: number) =>
+        run(async (tx) => {
+          await tx.putDataKey('default/key', key('k'));
+          await tx.putMaterial(material(version));
+        });
+      await write(7);
+      await run((tx) => tx.deleteMaterial('default/key'));
+      await reopen();
+      expect(await run((tx) => tx.lastVersion('default/key'))).toBe(7);
+      expect(await run((tx) => tx.lastVersion('default/none'))).toBe(0);
+      expect(await settled([write(7), write(6)])).toEqual([
+        expect.stringContaining('would not be the highest'),
+        expect.stringContaining('would not be the highest'),
+      ]);
+      expect(await run((tx) => tx.material('default/key'))).toBeUndefined();
+      await write(8);
+      expect(await run((tx) => tx.lastVersion('default/key'))).toBe(8);
+    });
+
+    test('sessions until they end, once, and their identities', async () => {
+      const identity = {
+        serial: 's',
+        fingerprint: 'f',
+        kind: 'session',
+        sessionId: 'session-1',
+        expiresAtMs: 9,
+      } as const;
+      const operator = { serial: 'o', fingerprint: 'g', kind: 'operator', expiresAtMs: 9_007_199_254_740_991 } as const;
+      await run(async (tx) => {
+        await tx.putSession(session());
+        await tx.putSession(session({ id: 'session-2' }));
+        await tx.putIdentity(identity);
+        await tx.putIdentity(operator);
+      });
+      await reopen();
+      expect((await repository.load()).sessions).toHaveLength(2);
+      expect((await repository.load()).identities).toEqual(expect.arrayContaining([identity, operator]));
+      const end = () => run((tx) => tx.endSession(session(), 5, 'why'));
+      expect([await end(), await end()]).toEqual([true, false]);
+      expect(await run((tx) => tx.endSession(session({ id: 'nobody' }), 5, 'why'))).toBe(false);
+      expect((await repository.load()).sessions).toEqual([session({ id: 'session-2' })]);
+    });
+
+    test('revocations until they are lifted', async () => {
+      const row: RevocationRow = {
+        id: 'r1',
+        selector: { namespace: 'default' },
+        atMs: 5,
+        by: 'owner',
+        reason: 'leaked',
+      };
+      await run(async (tx) => {
+        await tx.putRevocation(row);
+        await tx.putRevocation({ ...row, id: 'r2' });
+        await tx.deleteRevocation('r2');
+      });
+      await reopen();
+      expect((await repository.load()).revocations).toEqual([row]);
+    });
+
+    test('leases: found, listed while they run, ended once', async () => {
+      await run(async (tx) => {
+        await tx.putSession(session());
+        await tx.putLease(lease());
+        await tx.putLease(lease({ id: 'lease-0', issuedAtMs: 500 }));
+        await tx.putLease(lease({ id: 'over', expiresAtMs: 1_500 }));
+        await tx.putLease(lease({ id: 'ended', endedAtMs: 1_200 }));
+        await tx.putLease(lease({ id: 'to end' }));
+        await tx.endLease('to end', 1_300);
+        await tx.endLease('to end', 1_400);
+        await tx.endLease('none', 1_400);
+      });
+      await reopen();
+      await run(async (tx) => {
+        expect(await tx.lease('lease-1')).toEqual(lease());
+        expect(await tx.lease('to end')).toEqual(lease({ id: 'to end', endedAtMs: 1_300 }));
+        expect(await tx.lease('none')).toBeUndefined();
+        expect((await tx.leasesOf('session-1', 1_500)).map(({ id }) => id)).toEqual(['lease-0', 'lease-1']);
+        expect(await tx.leasesOf('session-1', 2_000)).toEqual([]);
+      });
+    });
+
+    test('the number of leases ever issued of a version, while it is the newest', async () => {
+      await run(async (tx) => {
+        await tx.putSession(session());
+        await tx.putDataKey('default/key', key('k'));
+        await tx.putMaterial(material(1));
+        for (const id of ['a', 'b']) await tx.putLease(lease({ id }));
+        await tx.putLease(lease({ id: 'other', credential: 'default/other' }));
+        await tx.endLease('a', 1);
+      });
+      const count = (version: number) => run((tx) => tx.countLeases('default/key', version));
+      const prune = () => run((tx) => tx.prune(1_000_000));
+      expect([await count(1), await count(2)]).toEqual([2, 0]);
+      await prune();
+      expect(await run((tx) => tx.lease('a'))).toBeUndefined();
+      expect(await count(1)).toBe(2);
+      await run((tx) => tx.putLease(lease({ id: 'c' })));
+      expect(await count(1)).toBe(3);
+      await prune();
+      expect(await count(1)).toBe(3);
+      await run((tx) => tx.putMaterial(material(2)));
+      await prune();
+      expect(await count(1)).toBe(0);
+    });
+
+    test('join tokens for one use, in time', async () => {
+      const token = { invitation: { kind: 'operator' as const }, expiresAtMs: 100 };
+      await run(async (tx) => {
+        await tx.putJoinToken('d1', token);
+        await tx.putJoinToken('d2', token);
+      });
+      await reopen();
+      const take = (digest: string, nowMs: number) => run((tx) => tx.takeJoinToken(digest, nowMs));
+      expect(await run((tx) => tx.countJoinTokens(99))).toBe(2);
+      expect(await run((tx) => tx.countJoinTokens(100))).toBe(0);
+      expect([await take('d1', 99), await take('d1', 99), await take('d2', 100), await take('none', 0)]).toEqual([
+        token,
+        undefined,
+        undefined,
+        undefined,
+      ]);
+    });
+
+    test('what is not over, when what is over is pruned', async () => {
+      await run(async (tx) => {
+        for (const id of ['over', 'alive']) {
+          await tx.putSession(session({ id }));
+          const expiresAtMs = id === 'over' ? 50 : 500;
+          await tx.putIdentity({ serial: id, fingerprint: id, kind: 'session', sessionId: id, expiresAtMs });
+          await tx.putLease(lease({ id, sessionId: id, expiresAtMs }));
+          await tx.putJoinToken(id, { invitation: { kind: 'operator' }, expiresAtMs });
+        }
+        await tx.endSession(session({ id: 'over' }), 60, 'test');
+        await tx.prune(100);
+      });
+      await reopen();
+      const { identities, sessions } = await repository.load();
+      expect([identities.map(({ serial }) => serial), sessions.map(({ id }) => id)]).toEqual([['alive'], ['alive']]);
+      await run(async (tx) => {
+        expect([await tx.lease('over'), (await tx.lease('alive'))?.id]).toEqual([undefined, 'alive']);
+        expect(await tx.countJoinTokens(0)).toBe(1);
+      });
+    });
+
+    test('chains of the audit apart, with their heads, found by time, pruned from the front', async () => {
+      const mine = repository.chain;
+      await run(async (tx) => {
+        for (const seq of [1, 2, 3]) await tx.appendAudit(mine, entryOf(seq), headOf(seq));
+        await tx.appendAudit('another', entryOf(1, 'z'), headOf(1));
+        expect(await tx.auditEnd(mine)).toEqual({ seq: 3, hash: 'hash 3' });
+      });
+      await reopen();
+      await run(async (tx) => {
+        expect(await tx.auditChains()).toEqual(['another', mine].sort());
+        expect(await tx.auditEntries(mine, 1, 1)).toEqual([{ chain: mine, ...entryOf(2) }]);
+        expect(await tx.auditEntries(mine, 3, 9)).toEqual([]);
+        expect([await tx.auditEnd(mine), await tx.auditEnd('none')]).toEqual([{ seq: 3, hash: 'hash 3' }, undefined]);
+        expect([await tx.auditHead(mine), await tx.auditHead('another'), await tx.auditHead('none')]).toEqual([
+          headOf(3),
+          headOf(1),
+          undefined,
+        ]);
+        const at = (text: string) => tx.auditSeqAt(mine, text);
+        expect([
+          await at('2026'),
+          await at(entryOf(2).at),
+          await at('2026-01-01T00:00:02.001Z'),
+          await at('2027'),
+        ]).toEqual([1, 2, 3, 4]);
+        expect(await tx.auditSeqAt('none', '2026')).toBe(1);
+        await tx.pruneAudit(mine, 2);
+        expect((await tx.auditEntries(mine, 0, 9)).map(({ seq }) => seq)).toEqual([3]);
+        await tx.pruneAudit(mine, 9);
+        expect(await tx.auditEnd(mine)).toEqual({ seq: 3, hash: 'hash 3' });
+      });
+    });
+  });
+
+  describe('a transaction', () => {
+    const put = (name: string) => run((tx) => tx.setMeta(name, Buffer.from(name)));
+    const has = (name: string) => run(async (tx) => (await tx.meta(name)) !== undefined);
+
+    test('is all or nothing, whoever waits beside it', async () => {
+      const work = (name: string, fails = false) =>
+        run(async (tx) => {
+          await tx.setMeta(name, Buffer.from(name));
+          if (fails) throw new Error(`${name} changed its mind`);
+        });
+      expect(await settled([work('a'), work('b', true), put('x'), work('c', true), put('y')])).toEqual([
+        'done',
+        'Error: b changed its mind',
+        'done',
+        'Error: c changed its mind',
+        'done',
+      ]);
+      expect(await Promise.all(['a', 'b', 'x', 'c', 'y'].map(has))).toEqual([true, false, true, false, true]);
+    });
+
+    test('that breaks a constraint fails alone, with StorageFailed, and leaves no trace', async () => {
+      const orphan = run(async (tx) => {
+        await tx.setMeta('orphan', Buffer.from('x'));
+        await tx.putLease(lease({ sessionId: 'nobody' }));
+      });
+      expect(await settled([put('a'), orphan, put('c')])).toEqual([
+        'done',
+        expect.stringContaining('database could not be written'),
+        'done',
+      ]);
+      expect([await has('a'), await has('orphan'), await has('c')]).toEqual([true, false, true]);
+    });
+
+    test('sees what those before it wrote and what it wrote itself', async () => {
+      const counts = await Promise.all(
+        Array.from({ length: 200 }, () =>
+          run(async (tx) => {
+            const count = Number((await tx.meta('count'))?.toString() ?? 0) + 1;
+            await tx.setMeta('count', Buffer.from(String(count)));
+            return (await tx.meta('count'))?.toString();
+          }),
+        ),
+      );
+      expect(counts).toEqual(Array.from({ length: 200 }, (_, i) => String(i + 1)));
+    });
+
+    test('that was acknowledged is there after it was opened anew', async () => {
+      await put('kept');
+      await reopen();
+      expect(await has('kept')).toBe(true);
+    });
+
+    test('tells its changes once it is durable, in order, before it resolves, and only if it was committed', async () => {
+      const told: Change[] = [];
+      const order: string[] = [];
+      await repository.load();
+      repository.onCommit((changes) => {
+        told.push(...changes);
+        order.push('told');
+      });
+      const row: RevocationRow = { id: 'r', selector: { everything: true }, atMs: 1, by: 'o', reason: '' };
+      await settled([
+        run(async (tx) => {
+          await tx.putCredential('default/lost', credentialRecord());
+          throw new Error('no');
+        }),
+        run(async (tx) => {
+          await tx.putCredential('default/kept', credentialRecord());
+          await tx.putRevocation(row);
+        }).then(() => order.push('resolved')),
+        run((tx) => tx.deleteRevocation('r')),
+      ]);
+      expect(told).toEqual([
+        { kind: 'credential', key: 'default/kept', record: credentialRecord() },
+        { kind: 'revocation', id: 'r', revocation: row },
+        { kind: 'revocation', id: 'r', revocation: undefined },
+      ]);
+      expect(order).toEqual(['told', 'resolved']);
+      await repository.caughtUp();
+      expect(told).toHaveLength(3);
+    });
+
+    test('tells every kind of change', async () => {
+      const told: Change[] = [];
+      repository.onCommit((changes) => told.push(...changes));
+      const identity = {
+        serial: 's',
+        fingerprint: 'f',
+        kind: 'session',
+        sessionId: 'session-1',
+        expiresAtMs: 9,
+      } as const;
+      await run(async (tx) => {
+        await tx.setMeta('m', Buffer.from('v'));
+        await tx.deleteMeta('m');
+        await tx.deleteCredential('d/c');
+        await tx.putIntegration('d/i', integrationRecord());
+        await tx.deleteIntegration('d/i');
+        await tx.putSession(session());
+        await tx.putIdentity(identity);
+        await tx.putDataKey('default/key', key('k'));
+        await tx.putMaterial(material(1));
+        await tx.deleteMaterial('default/key');
+        await tx.endSession(session(), 1, 'why');
+        await tx.appendAudit(repository.chain, entryOf(1), headOf(1));
+      });
+      const { sealed: _, ...head } = material(1);
+      expect(told).toEqual([
+        { kind: 'meta', name: 'm' },
+        { kind: 'meta', name: 'm' },
+        { kind: 'credential', key: 'd/c', record: undefined },
+        { kind: 'integration', key: 'd/i', record: integrationRecord() },
+        { kind: 'integration', key: 'd/i', record: undefined },
+        { kind: 'session', session: session() },
+        { kind: 'identity', identity },
+        { kind: 'material', key: 'default/key', head },
+        { kind: 'material', key: 'default/key', head: undefined },
+        { kind: 'session', session: session(), endReason: 'why' },
+        { kind: 'audit', head: headOf(1) },
+      ]);
+    });
+  });
+
+  test('work is held by the one process that there is', async () => {
+    expect([await repository.holdWork('rotation', 5), await repository.holdWork('rotation', 5)]).toEqual([true, true]);
+  });
+});

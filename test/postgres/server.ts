@@ -1,0 +1,171 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client } from 'pg';
+
+const INSTALLED = '/usr/lib/postgresql';
+const USER = 'sidekey';
+const START_LIMIT_MS = 20_000;
+
+/** What its parts are owned by when the tests run as root, as whom PostgreSQL does not start: nobody. */
+const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+
+/** A real PostgreSQL server of its own, in a temporary directory, with a password, at a free port; it waits for its disk as any does. */
+export class PostgresServer {
+  readonly port: number;
+  readonly password: string;
+  readonly #dir: string;
+  readonly #settings: readonly string[];
+  #child: ChildProcess | undefined;
+  #databases = 0;
+
+  private constructor(options: { port: number; password: string; dir: string; settings: readonly string[] }) {
+    this.port = options.port;
+    this.password = options.password;
+    this.#dir = options.dir;
+    this.#settings = options.settings;
+  }
+
+  /** `settings` as `name=value`; with `tls` (key and certificate in PEM) it takes TLS too. */
+  static async start(
+    options: { settings?: string[]; tls?: { key: string; cert: string } } = {},
+  ): Promise<PostgresServer> {
+    const dir = mkdtempSync(join(tmpdir(), 'sidekey-postgres-'));
+    const password = randomBytes(12).toString('hex');
+    const files = { password: join(dir, 'password'), key: join(dir, 'key.pem'), cert: join(dir, 'cert.pem') };
+    const settings = [...(options.settings ?? [])];
+    const own = (path: string, text: string) => {
+      writeFileSync(path, text, { mode: 0o600 });
+      if (UNPRIVILEGED.uid !== undefined) chownSync(path, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
+    };
+    chmodSync(dir, 0o700);
+    if (UNPRIVILEGED.uid !== undefined) chownSync(dir, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
+    own(files.password, password);
+    if (options.tls !== undefined) {
+      own(files.key, options.tls.key);
+      own(files.cert, options.tls.cert);
+      settings.push('ssl=on', `ssl_key_file=${files.key}`, `ssl_cert_file=${files.cert}`);
+    }
+    const initdb = [
+      '-D',
+      join(dir, 'data'),
+      '-U',
+      USER,
+      '-A',
+      'scram-sha-256',
+      '--pwfile',
+      files.password,
+      '-E',
+      'UTF8',
+    ];
+    execFileSync(postgresBinary('initdb'), [...initdb, '--locale', 'C', '--no-sync'], {
+      ...UNPRIVILEGED,
+      cwd: dir,
+      env: {},
+      stdio: 'pipe',
+    });
+    const server = new PostgresServer({ port: await freePort(), password, dir, settings });
+    await server.resume();
+    return server;
+  }
+
+  get pid(): number {
+    return this.#child!.pid!;
+  }
+
+  url(database = 'postgres'): string {
+    return `postgres://${USER}:${this.password}@127.0.0.1:${this.port}/${database}`;
+  }
+
+  /** The URL of a new, empty database. */
+  async newDatabase(): Promise<string> {
+    this.#databases += 1;
+    const name = `test${this.#databases}`;
+    await this.query(`CREATE DATABASE ${name}`);
+    return this.url(name);
+  }
+
+  /** As its administrator, or in the database of that URL. */
+  async query(sql: string, url = this.url()): Promise<Record<string, unknown>[]> {
+    const client = new Client(url);
+    client.on('error', () => {});
+    await client.connect();
+    try {
+      return (await client.query(sql)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Starts it again after `stop`, at the same port, with what it has on disk. */
+  async resume(): Promise<void> {
+    const settings = [
+      'listen_addresses=127.0.0.1',
+      `unix_socket_directories=${this.#dir}`,
+      'shared_buffers=64MB',
+      'max_connections=100',
+      ...this.#settings,
+    ];
+    const args = ['-D', join(this.#dir, 'data'), '-p', String(this.port), ...settings.flatMap((one) => ['-c', one])];
+    const child = spawn(postgresBinary('postgres'), args, {
+      ...UNPRIVILEGED,
+      cwd: this.#dir,
+      env: {},
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.#child = child;
+    let log = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      log = (log + text).slice(-10_000);
+    });
+    const untilMs = performance.now() + START_LIMIT_MS;
+    for (;;) {
+      try {
+        await this.query('SELECT 1');
+        return;
+      } catch (error) {
+        if (child.exitCode !== null || performance.now() > untilMs)
+          throw new Error(`PostgreSQL did not start: ${log}`, { cause: error });
+        await delay(50);
+      }
+    }
+  }
+
+  /** `immediate` ends it as a crash would: it has to recover when it starts again. */
+  async stop(how: 'fast' | 'immediate' = 'fast'): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exit = once(child, 'exit');
+    child.kill(how === 'immediate' ? 'SIGQUIT' : 'SIGINT');
+    await exit;
+  }
+
+  async remove(): Promise<void> {
+    await this.stop('immediate');
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+}
+
+/** Where a program of PostgreSQL is, of the newest version that is installed. */
+export function postgresBinary(name: string): string {
+  const versions = existsSync(INSTALLED) ? readdirSync(INSTALLED).sort((a, b) => Number(b) - Number(a)) : [];
+  for (const version of versions) {
+    const path = join(INSTALLED, version, 'bin', name);
+    if (existsSync(path)) return path;
+  }
+  throw new Error('PostgreSQL is not installed. Run: apt-get install --no-install-recommends postgresql');
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
