@@ -143,6 +143,20 @@ const LeaseDuration = Duration.refine(
   { error: 'leaseDuration must be between 1m and 24h' },
 );
 
+/** For more there is no reason to count. */
+export const USES_LIMIT = 1_000_000;
+
+const LIFETIME_MIN_SECONDS = 60;
+const LIFETIME_MAX_SECONDS = 31_536_000;
+
+const Lifetime = Duration.refine(
+  (text) => {
+    const seconds = parseDurationSeconds(text) ?? 0;
+    return seconds >= LIFETIME_MIN_SECONDS && seconds <= LIFETIME_MAX_SECONDS;
+  },
+  { error: 'maxLifetime must be between 1m and 8760h' },
+);
+
 export const CredentialSpec = z.strictObject({
   source: Source.describe('Where the material comes from; exactly one.'),
   hosts: z
@@ -157,6 +171,15 @@ export const CredentialSpec = z.strictObject({
   leaseDuration: LeaseDuration.default('15m').describe(
     'How long a sidecar may use a version without asking again, from 1m to 24h: the longest that a revocation can take while the store is away.',
   ),
+  maxLifetime: Lifetime.optional().describe(
+    'How old a version may get, from 1m to 8760h: an older one is not leased any more, and must be renewed. Generated ones are made anew before.',
+  ),
+  maxUses: z
+    .int()
+    .min(1)
+    .max(USES_LIMIT)
+    .optional()
+    .describe('How many requests a version is good for, over all sessions; 1 makes it one-time. Counted by the store.'),
   refreshInterval: Duration.optional().describe(
     'How often the source is read again, for sources that do not announce changes.',
   ),

@@ -18,4 +18,6 @@ export interface Grant {
   allowPlaintext: boolean;
   /** Each use must be durable in the store's audit before it happens; absent: it is reported within a second. */
   auditStrict?: true;
+  /** A lease is good for one request; absent: until its time. */
+  single?: true;
 }

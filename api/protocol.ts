@@ -18,6 +18,7 @@ import type { Session } from './session.ts';
  * | operator | PUT, DELETE /v1/credentials/NS/NAME CredentialRecord | StoredCredential, 204 |
  * | operator | PUT /v1/credentials/NS/NAME/material (material frame) | StoredCredential |
  * | operator | PUT, DELETE /v1/integrations/NS/NAME IntegrationRecord | 204 |
+ * | operator | DELETE /v1/sessions?pod=UID or ?session=ID | 204: those sessions end at once, if there are any |
  *
  * Errors are StoreError with the status of the store's error table.
  */
@@ -52,9 +53,12 @@ export interface JoinAnswer {
 /** Bytes and newline-free JSON objects; `heartbeat` comes every HEARTBEAT_SECONDS, and whoever misses three reconnects. */
 export type SessionEvent =
   /** Always the first: everything this session may use. `versions`: credential → version in force (0: no material yet). */
-  | { type: 'snapshot'; grants: Grant[]; versions: Record<string, number> }
+  | { type: 'snapshot'; grants: Grant[]; versions: Record<string, number>; revoked?: RevokedGrant[] }
   | { type: 'grant'; grant: Grant }
-  | { type: 'revoke'; integration: string }
+  /** With `by`: it would be granted if that revocation did not stand, so that its hosts are refused instead of passed through. */
+  | { type: 'revoke'; integration: string; by?: string }
+  /** One lease is no good any more: drop it and cut what runs under it. */
+  | { type: 'lease-revoked'; lease: string }
   /** A new version of a credential is in force (lease it anew), or none any more (0: give up what is held). */
   | { type: 'version'; credential: string; version: number }
   /** The session is over; drop everything. */
@@ -63,8 +67,16 @@ export type SessionEvent =
 
 export const HEARTBEAT_SECONDS = 5;
 
+/** A grant that a revocation takes away; `by` is the id of that (revocation.ts). */
+export interface RevokedGrant {
+  grant: Grant;
+  by: string;
+}
+
 export interface LeaseRequest {
   credential: string;
+  /** The lease is used for one request and no more: asked for where the grant says so, and not given without. */
+  single?: true;
   /** The version an upstream has just refused: asks the source for a newer one. */
   refusedVersion?: number;
 }
@@ -128,6 +140,10 @@ export interface CredentialRecord {
   leaseSeconds: number;
   /** Namespaces whose sessions may use it besides its own; `*` for all. */
   consumerNamespaces: string[];
+  /** How many leases of one version there are at most, each good for one request. */
+  maxUses?: number;
+  /** From when on, counted from its writing, a version is not leased any more. */
+  maxLifetimeSeconds?: number;
   /** Each use must be durable in the audit before it happens. */
   auditStrict?: true;
   source: 'secret' | 'store' | 'generated';
@@ -145,10 +161,12 @@ export interface StoredCredential {
   /** 0: no material yet. */
   version: number;
   fields: string[];
+  /** RFC 3339: when the version has lived as long as its Credential lets it; it may have passed. */
+  expiresAt?: string;
 }
 
 /** What the operator tells the store of an Integration; `subjects` are matched against session records there. */
-export interface IntegrationRecord extends Omit<Grant, 'integration' | 'placeholder' | 'auditStrict'> {
+export interface IntegrationRecord extends Omit<Grant, 'integration' | 'placeholder' | 'auditStrict' | 'single'> {
   subjects: { tags?: string[]; roles?: string[]; serviceAccounts?: string[] };
   placeholder: string;
 }

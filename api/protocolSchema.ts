@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { USES_LIMIT } from './credential.ts';
 import { HostPattern } from './host.ts';
 import { CIDR, Placement, Rule } from './integration.ts';
 import { LabelName, WordName } from './metadata.ts';
@@ -36,6 +37,7 @@ export const RenewRequest = z.strictObject({ publicKeyPem: PublicKeyPem }) satis
 export const LeaseRequest = z.strictObject({
   credential: ObjectKey,
   refusedVersion: z.int().min(1).optional(),
+  single: z.literal(true).optional(),
 }) satisfies z.ZodType<LeaseRequestType>;
 
 const RequestId = z.string().min(1).max(64).optional();
@@ -72,6 +74,8 @@ export const CredentialRecord = z
     hosts: z.array(HostPattern).min(1).max(32),
     leaseSeconds: z.int().min(1).max(86_400),
     consumerNamespaces: z.array(z.union([z.literal('*'), LabelName])).max(1024),
+    maxUses: z.int().min(1).max(USES_LIMIT).optional(),
+    maxLifetimeSeconds: z.int().min(1).max(31_536_000).optional(),
     auditStrict: z.literal(true).optional(),
     source: z.enum(['secret', 'store', 'generated']),
     generated: z
