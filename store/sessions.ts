@@ -35,10 +35,10 @@ export class Sessions {
   /** @throws JoinTokenInvalid */
   async join(token: string, publicKey: KeyObject, from: string): Promise<JoinAnswer> {
     const { audit, clock, joinTokens, repository } = this.#o;
-    const invitation = joinTokens.redeem(token);
-    const session = sessionOf(invitation, clock.nowMs());
-    const kind = invitation.kind;
     return repository.transaction(async (tx) => {
+      const invitation = await joinTokens.redeem(tx, token);
+      const session = sessionOf(invitation, clock.nowMs());
+      const kind = invitation.kind;
       if (session !== undefined) await tx.putSession(session);
       const { answer, certificate } = await this.#certify(tx, { kind, session }, publicKey);
       await audit.append(tx, {
@@ -89,6 +89,9 @@ export class Sessions {
 
   /** Ends the sessions whose last certificate has run out. */
   async expire(): Promise<void> {
+    if (this.#o.identities.expire().length === 0) return;
+    // One that was renewed at another replica is not over.
+    await this.#o.repository.caughtUp();
     for (const session of this.#o.identities.expire()) await this.end(session, 'its certificate was not renewed');
   }
 

@@ -18,12 +18,19 @@ const BY = 'owner';
 
 /** The routes of api/admin.ts. */
 export function adminRoutes(app: FastifyInstance, store: Store): void {
-  const { audit, hub, identities, joinTokens, leases, materials, sessions, settings, state } = store;
+  const { audit, hub, identities, joinTokens, leases, materials, repository, sessions, settings, state } = store;
 
   app.post('/v1/admin/join-tokens', async (request): Promise<JoinTokenAnswer> => {
     const invitation = parse(JoinTokenRequest, request.body);
-    await audit.record({ kind: 'join-token.issued', invited: invitation.kind, session: invitation.session, by: BY });
-    const joinToken = joinTokens.issue(invitation);
+    const joinToken = await repository.transaction(async (tx) => {
+      await audit.append(tx, {
+        kind: 'join-token.issued',
+        invited: invitation.kind,
+        session: invitation.session,
+        by: BY,
+      });
+      return joinTokens.issue(tx, invitation);
+    });
     return { joinToken, expiresInSeconds: settings.joinTokenSeconds };
   });
 
