@@ -6,10 +6,32 @@
  */
 export const CONTROL_FD = 3;
 
+/** Where the key encryption keys of a store are: exactly one of these. A relative path is in the state directory. */
+export type KekSpec =
+  | { file: string }
+  /** A Kubernetes Secret that is mounted as a directory, one key a file; the last by name wraps. */
+  | { secretDir: string }
+  /** A key of the transit engine of HashiCorp Vault or OpenBao. */
+  | { transit: TransitSpec };
+
+export interface TransitSpec {
+  /** `https://host:8200` */
+  address: string;
+  keyName: string;
+  /** Read anew for each request. */
+  tokenFile: string;
+  caFile?: string | undefined;
+  /** Where the engine is mounted, if not at `transit`. */
+  mount?: string | undefined;
+  namespace?: string | undefined;
+}
+
 /** To the store: where its state is. */
 export interface StoreBootstrap {
   part: 'store';
   stateDir: string;
+  /** The file `kek` in the state directory unless it says otherwise. */
+  kek?: KekSpec | undefined;
   listenHost: string;
   /** 0: any free port. */
   listenPort: number;
@@ -47,4 +69,6 @@ export type PartMessage =
   | { type: 'ready'; storeUrl: string; trustBundlePem: string }
   | { type: 'ready' }
   | { type: 'ready'; proxyPort: number; healthPort: number; caPem: string }
+  /** Of the store, before `ready`: its keys cannot be had yet; again when the reason is another. */
+  | { type: 'sealed'; code: string; message: string }
   | { type: 'failed'; code: string; message: string };

@@ -8,7 +8,7 @@ const LINE_LIMIT_BYTES = 256 * 1024;
 export interface Control {
   /** What the parent said first; the part checks its shape. */
   bootstrap: unknown;
-  /** Answers the parent: once `ready`, or `failed` before the process ends. */
+  /** Answers the parent: once `ready`, or `failed` before the process ends; before either, `sealed` as often as there is cause. */
   ready(message: PartMessage): void;
   /** Resolves when the parent is gone: the part then drains and exits. */
   closed: Promise<void>;

@@ -9,11 +9,14 @@ import type { Logger } from '../lib/log.ts';
 import { type StateFiles, stateFiles } from '../lib/stateDir.ts';
 import { adminRoutes } from './api/adminRoutes.ts';
 import { createHttp } from './api/http.ts';
+import { kekRoutes } from './api/kekRoutes.ts';
 import { protocolRoutes } from './api/protocolRoutes.ts';
 import { createAdminServer, createProtocolServer, listenTcp, listenUnix, secureContextOf } from './api/servers.ts';
 import { defaultSettings, type Settings } from './config.ts';
 import { openCore } from './core.ts';
 import { ServerLeaf } from './identity/serverLeaf.ts';
+import { openWhenUnsealed } from './sealedStart.ts';
+import type { SealReason } from './vault/sealed.ts';
 
 export interface StoreDeps {
   bootstrap: StoreBootstrap;
@@ -21,6 +24,8 @@ export interface StoreDeps {
   log: Logger;
   /** Called when the process can no longer keep its promises and must end. */
   fatal: (error: Error) => void;
+  /** Called when the store cannot start yet for want of its keys, and again when the reason is another. */
+  sealed?: (reason: SealReason) => void;
   settings?: Partial<Settings>;
 }
 
@@ -31,12 +36,18 @@ export interface RunningStore {
   close(): Promise<void>;
 }
 
-/** Opens the database, then the two listeners. @throws any StoreErrorCode with status 0 */
+/** Opens the database, once its keys can be had, then the two listeners. @throws any StoreErrorCode with status 0 */
 export async function startStore(deps: StoreDeps): Promise<RunningStore> {
   const { bootstrap, clock, log } = deps;
   const settings = { ...defaultSettings, ...deps.settings };
   const files = stateFiles(bootstrap.stateDir);
-  const store = await openCore({ files, clock, log, settings, fatal: deps.fatal });
+  const { kek } = bootstrap;
+  const store = await openWhenUnsealed(() => openCore({ files, kek, clock, log, settings, fatal: deps.fatal }), {
+    adminSocket: files.adminSocket,
+    settings,
+    log,
+    sealed: deps.sealed ?? (() => {}),
+  });
   try {
     const leaf = new ServerLeaf({ ca: store.ca, clock, trustDomain: settings.trustDomain });
     let tls: TlsServer | undefined;
@@ -48,19 +59,27 @@ export async function startStore(deps: StoreDeps): Promise<RunningStore> {
     let unix: Server | undefined;
     const admin = createHttp({ log, serverFactory: (handler) => (unix = createAdminServer(handler, settings)) });
     adminRoutes(admin, store);
+    kekRoutes(admin, store);
     await Promise.all([protocol.ready(), admin.ready()]);
 
     const { port } = await listenTcp(tls!, bootstrap.listenHost, bootstrap.listenPort);
     await listenUnix(unix!, files.adminSocket);
+    const serveLeaf = () => tls!.setSecureContext(secureContextOf(leaf));
+    store.ca.onChange(() => {
+      leaf.renew();
+      serveLeaf();
+    });
     const tick = setInterval(() => {
-      if (leaf.renew()) tls!.setSecureContext(secureContextOf(leaf));
+      if (leaf.renew()) serveLeaf();
       store.tick().catch((error: unknown) => log.error({ error: errorText(error) }, 'periodic work failed'));
     }, settings.tickMs);
     await store.audit.record({ kind: 'store.started' });
 
     return {
       storeUrl: `https://${urlHost(bootstrap.listenHost)}:${port}`,
-      trustBundlePem: store.ca.trustBundlePem,
+      get trustBundlePem() {
+        return store.ca.trustBundlePem;
+      },
       close: async () => {
         clearInterval(tick);
         store.drain();

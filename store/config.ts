@@ -1,10 +1,12 @@
 import { z } from 'zod';
 import type { StoreBootstrap as StoreBootstrapType } from '../api/bootstrap.ts';
+import { KekSpec } from './vault/kekSpec.ts';
 
 /** What the parent process hands over on file descriptor 3. */
 export const StoreBootstrap = z.strictObject({
   part: z.literal('store'),
   stateDir: z.string().min(1),
+  kek: KekSpec.optional(),
   listenHost: z.string().min(1),
   listenPort: z.int().min(0).max(65_535),
 }) satisfies z.ZodType<StoreBootstrapType>;
@@ -15,6 +17,14 @@ export interface Settings {
   trustDomain: string;
   certificateSeconds: number;
   joinTokenSeconds: number;
+  /** How long an intermediate CA is valid, and after how long it, and the root, are replaced. */
+  intermediateSeconds: number;
+  intermediateRotateSeconds: number;
+  rootRotateSeconds: number;
+  /** Least time between the steps of a change of the root: longer than join tokens live and replicas take to hear. */
+  caSettleSeconds: number;
+  /** Within what time everybody renews after the trust bundle has changed. */
+  renewSpreadSeconds: number;
   /** Tokens that wait for their use at one time. */
   joinTokenLimit: number;
   /** Leases of one session: as many at once, and as many a second in the long run. */
@@ -37,6 +47,11 @@ export interface Settings {
   /** Bytes that a stream may lag behind before it is cut. */
   streamLagLimitBytes: number;
   requestSeconds: number;
+  /** Data keys that a KMS has unwrapped: how long they are kept, and how many. */
+  dataKeySeconds: number;
+  dataKeyLimit: number;
+  /** Data keys that a rotation of the KEK wraps anew in one transaction. */
+  kekRotationBatch: number;
   drainSeconds: number;
   /** How often expired identities, due rotations and the server certificate are looked at. */
   tickMs: number;
@@ -48,6 +63,11 @@ export const defaultSettings: Settings = {
   trustDomain: 'sidekey.local',
   certificateSeconds: 3600,
   joinTokenSeconds: 60,
+  intermediateSeconds: 90 * 86_400,
+  intermediateRotateSeconds: 30 * 86_400,
+  rootRotateSeconds: 5 * 365 * 86_400,
+  caSettleSeconds: 120,
+  renewSpreadSeconds: 60,
   joinTokenLimit: 4096,
   leaseBurst: 64,
   leasesPerSecond: 10,
@@ -62,6 +82,9 @@ export const defaultSettings: Settings = {
   streamsPerSession: 2,
   streamLagLimitBytes: 1024 * 1024,
   requestSeconds: 10,
+  dataKeySeconds: 300,
+  dataKeyLimit: 4096,
+  kekRotationBatch: 64,
   drainSeconds: 3,
   tickMs: 1_000,
   headFileMs: 1_000,

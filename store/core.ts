@@ -1,3 +1,4 @@
+import type { KekSpec } from '../api/bootstrap.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -8,6 +9,7 @@ import { Refusals } from './audit/refusals.ts';
 import { AuditSigner } from './audit/signer.ts';
 import { UsageRecorder } from './audit/usage.ts';
 import type { Settings } from './config.ts';
+import { CaRotation } from './identity/caRotation.ts';
 import { CertificateAuthority } from './identity/certificateAuthority.ts';
 import { Identities } from './identity/identities.ts';
 import { JoinTokens } from './identity/joinTokens.ts';
@@ -23,9 +25,10 @@ import { RateLimit } from './rateLimit.ts';
 import { SessionLimits } from './sessionLimits.ts';
 import { Sessions } from './sessions.ts';
 import { State } from './state.ts';
-import { readKekFile } from './vault/kekFile.ts';
-import { bindKek } from './vault/ownKey.ts';
-import { Vault } from './vault/vault.ts';
+import { KekRotation } from './vault/kekRotation.ts';
+import { fetchingKeys } from './vault/keyNotAtHand.ts';
+import { openVault, requireKekFile } from './vault/openVault.ts';
+import type { Vault } from './vault/vault.ts';
 
 /** How long records of what is over (identities, sessions, leases) are kept beside the audit. */
 const KEEP_MS = 3_600_000;
@@ -33,19 +36,27 @@ const PRUNE_MS = 60_000;
 
 export type Store = Awaited<ReturnType<typeof openCore>>;
 
-/** Everything of a store but its listeners. @throws any StoreErrorCode with status 0 */
+/** Everything of a store but its listeners. @throws StoreSealed, any StoreErrorCode with status 0 */
 export async function openCore(options: {
   files: StateFiles;
+  /** The key file of the state directory unless it says otherwise. */
+  kek?: KekSpec | undefined;
   clock: Clock;
   log: Logger;
   settings: Settings;
   fatal: (error: Error) => void;
 }) {
   const { files, clock, log, settings, fatal } = options;
-  const vault = new Vault(readKekFile(files.kek));
-  const repository = new SqliteRepository({ db: openDatabase(files.database), path: files.database, fatal });
+  const spec = options.kek ?? { file: files.kek };
+  requireKekFile(spec, files);
+  const repository = fetchingKeys(
+    new SqliteRepository({ db: openDatabase(files.database), path: files.database, fatal }),
+  );
+  let opened: Vault | undefined;
   try {
-    await bindKek(repository, vault);
+    const { dataKeySeconds, dataKeyLimit, kekRotationBatch: batch } = settings;
+    const vault = await openVault({ repository, spec, stateDir: files.dir, clock, log, dataKeySeconds, dataKeyLimit });
+    opened = vault;
     const signer = await AuditSigner.load(repository, vault);
     const headFile = new AuditHeadFile({
       path: files.auditHead,
@@ -54,7 +65,8 @@ export async function openCore(options: {
       chain: repository.chain,
     });
     await headFile.check(repository, signer.publicKeyPem);
-    const ca = await CertificateAuthority.load(repository, vault, clock);
+    const { intermediateSeconds } = settings;
+    const ca = await CertificateAuthority.load({ repository, vault, clock, log, intermediateSeconds });
     const snapshot = await repository.load();
 
     const state = new State(snapshot);
@@ -64,7 +76,7 @@ export async function openCore(options: {
     const refusals = new Refusals({ audit, limit: refusalLimit, log });
     const { trustDomain, certificateSeconds } = settings;
     const identities = new Identities({ clock, trustDomain, seconds: certificateSeconds, snapshot });
-    const peers = new Peers({ identities, issuer: ca.publicKey });
+    const peers = new Peers({ identities, ca });
     const joinTokens = new JoinTokens({ clock, seconds: settings.joinTokenSeconds, limit: settings.joinTokenLimit });
     const sessions = new Sessions({ clock, settings, repository, audit, ca, identities, joinTokens });
     const materials = new Materials({ clock, repository, vault, audit });
@@ -73,9 +85,11 @@ export async function openCore(options: {
     const limits = new SessionLimits({ clock, settings });
     const leases = new Leases({ clock, limits, repository, audit, refusals, state, identities, materials });
     const hub = new Hub({ state, streamsPerSession: settings.streamsPerSession });
+    const caRotation = new CaRotation({ clock, repository, vault, audit, ca, identities, times: settings });
+    ca.onTrustChange(() => hub.renewAll(settings.renewSpreadSeconds));
 
     // In this order: what is granted and who lives is known before anybody is told.
-    const followers = [state, sessions, limits, leases, rotation, hub, audit, headFile];
+    const followers = [state, ca, sessions, limits, leases, rotation, hub, audit, headFile];
     repository.onCommit((changes) => {
       for (const follower of followers) {
         if (follower instanceof State) follower.apply(changes);
@@ -83,11 +97,16 @@ export async function openCore(options: {
       }
     });
 
+    const kek = new KekRotation({ repository, vault, audit, clock, log, stateDir: files.dir, batch });
+    await kek.resume();
+
     let pruneAtMs = 0;
     const drain = new AbortController();
     return {
       settings,
       repository,
+      vault,
+      kek,
       state,
       audit,
       usage,
@@ -95,6 +114,7 @@ export async function openCore(options: {
       identities,
       peers,
       ca,
+      caRotation,
       joinTokens,
       sessions,
       materials,
@@ -104,8 +124,10 @@ export async function openCore(options: {
       hub,
       /** Work that falls due with time. */
       tick: async () => {
+        await kek.tick();
         await sessions.expire();
         await rotation.tick();
+        await caRotation.tick();
         if (clock.monotonicMs() < pruneAtMs) return;
         pruneAtMs = clock.monotonicMs() + PRUNE_MS;
         await repository.transaction((tx) => tx.prune(clock.nowMs() - KEEP_MS));
@@ -118,11 +140,14 @@ export async function openCore(options: {
       },
       close: async () => {
         hub.close();
+        await kek.close();
         await repository.close();
         headFile.close();
+        vault.close();
       },
     };
   } catch (error) {
+    opened?.close();
     await repository
       .close()
       .catch((failure: unknown) => log.warn({ error: errorText(failure) }, 'the database did not close'));

@@ -1,6 +1,7 @@
 import pino, { type Logger } from 'pino';
 import { systemClock } from '../lib/clock.ts';
 import { type Control, openControl } from '../lib/control.ts';
+import { keepOutOfCoreDumps } from '../lib/coreDump.ts';
 import { errorText } from '../lib/errors.ts';
 import { startStore } from './app.ts';
 import { StoreBootstrap } from './config.ts';
@@ -8,15 +9,21 @@ import { storeError, storeErrorCode } from './errors.ts';
 
 /** The store as a process: bootstrapped on file descriptor 3, stopped by SIGTERM or by the end of its parent. */
 async function main(control: Control, log: Logger): Promise<void> {
+  let waiting = true;
+  control.closed.then(() => {
+    if (waiting) process.exit(0);
+  });
   const store = await startStore({
     bootstrap: bootstrapOf(control),
     clock: systemClock,
     log,
+    sealed: ({ code, message }) => control.ready({ type: 'sealed', code, message }),
     fatal: (error) => {
       log.error({ error: error.message }, 'the store stops because it can no longer keep its promises');
       process.exit(1);
     },
   });
+  waiting = false;
   let stopping = false;
   const stop = async (why: string) => {
     if (stopping) return;
@@ -39,6 +46,7 @@ function bootstrapOf(control: Control): StoreBootstrap {
   throw storeError('BootstrapInvalid', `The bootstrap of the store is not valid: ${problems.join('; ')}.`);
 }
 
+keepOutOfCoreDumps();
 // Nothing that this process makes is for others to read.
 process.umask(0o077);
 const log = pino({ name: 'store' }, pino.destination({ fd: 2, sync: true }));

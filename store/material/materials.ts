@@ -2,8 +2,9 @@ import { timingSafeEqual } from 'node:crypto';
 import type { CredentialRecord, StoredCredential } from '../../api/protocol.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Audit } from '../audit/audit.ts';
-import { storeError } from '../errors.ts';
+import { storeError, storeErrorCode } from '../errors.ts';
 import type { Repository, SealedMaterial, Transaction } from '../persist/repository.ts';
+import { KeyNotAtHand } from '../vault/keyNotAtHand.ts';
 import type { Vault, WrappedKey } from '../vault/vault.ts';
 import { canonicalFrame } from './frame.ts';
 import { generateFrame } from './generate.ts';
@@ -99,6 +100,7 @@ export class Materials {
       if (dataKey === undefined) throw new Error('there is no data key');
       return await this.#o.vault.openMaterial(dataKey, credential, version, sealed);
     } catch (error) {
+      if (isOfKek(error)) throw error;
       throw storeError('MaterialDamaged', `The stored material of ${credential} does not open; set it again.`, {
         cause: error,
       });
@@ -146,7 +148,8 @@ export class Materials {
     let current: Buffer;
     try {
       current = await this.#open(tx, held);
-    } catch {
+    } catch (error) {
+      if (isOfKek(error)) throw error;
       return false; // Damaged: what is written now takes its place.
     }
     const same = current.length === frame.length && timingSafeEqual(current, frame);
@@ -158,8 +161,13 @@ export class Materials {
   async #dataKey(tx: Transaction, credential: string): Promise<WrappedKey> {
     const found = await tx.dataKey(credential);
     if (found !== undefined && (await this.#o.vault.opens(found, credential))) return found;
-    const made = await this.#o.vault.newDataKey(credential);
+    const made = await this.#o.vault.newDataKey(tx, credential);
     await tx.putDataKey(credential, made);
     return made;
   }
+}
+
+/** Not of the material: its key is to be had from elsewhere, or not at all now. */
+function isOfKek(error: unknown): boolean {
+  return error instanceof KeyNotAtHand || storeErrorCode(error) === 'StoreSealed';
 }

@@ -1,49 +1,31 @@
 import { storeError } from '../errors.ts';
 import type { Repository } from '../persist/repository.ts';
+import { KekError } from './kek.ts';
 import type { Vault } from './vault.ts';
 
-const KEK_ID = 'kek id';
-
-/**
- * Makes sure that the database belongs to the KEK at hand; a new database is bound to it.
- *
- * @throws KekMismatch
- */
-export async function bindKek(repository: Repository, vault: Vault): Promise<void> {
-  const bound = await repository.transaction(async (tx) => {
-    const found = await tx.meta(KEK_ID);
-    if (found === undefined) await tx.setMeta(KEK_ID, Buffer.from(vault.kekId));
-    return found?.toString() ?? vault.kekId;
-  });
-  if (bound !== vault.kekId) {
-    throw storeError(
-      'KekMismatch',
-      `The database was encrypted under key ${bound}, the key file holds ${vault.kekId}. Put the right key file back, or point at the right database.`,
-    );
-  }
-}
-
-/** A key of the store itself, from the database or made now; the caller overwrites it after use. @throws DatabaseDamaged */
+/** A key of the store itself, from the database or made now; the caller overwrites it after use. @throws DatabaseDamaged, StoreSealed */
 export async function ownKey(repository: Repository, vault: Vault, name: string, make: () => Buffer): Promise<Buffer> {
-  return repository.transaction(async (tx) => {
-    const sealed = await tx.meta(name);
-    if (sealed !== undefined) return await opened(vault, name, sealed);
-    const key = make();
-    await tx.setMeta(name, await vault.sealOwn(name, key));
-    return key;
+  const found = await repository.transaction((tx) => tx.meta(name));
+  if (found !== undefined) return opened(vault, name, found);
+  const key = make();
+  const sealed = await vault.sealOwn(name, key);
+  // Another replica may have been first: then its key is the one.
+  const other = await repository.transaction(async (tx) => {
+    const before = await tx.meta(name);
+    if (before === undefined) await tx.setMeta(name, sealed);
+    return before;
   });
+  if (other === undefined) return key;
+  key.fill(0);
+  return opened(vault, name, other);
 }
 
 async function opened(vault: Vault, name: string, sealed: Buffer): Promise<Buffer> {
   try {
     return await vault.openOwn(name, sealed);
   } catch (error) {
-    throw storeError(
-      'DatabaseDamaged',
-      `The ${name} in the database was changed: it does not open. Restore a backup.`,
-      {
-        cause: error,
-      },
-    );
+    if (!(error instanceof KekError)) throw error;
+    const message = `The ${name} in the database was changed: it does not open. Restore a backup.`;
+    throw storeError('DatabaseDamaged', message, { cause: error });
   }
 }

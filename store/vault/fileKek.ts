@@ -1,0 +1,66 @@
+import { randomBytes } from 'node:crypto';
+import { secretBuffer } from '../../lib/secretBuffer.ts';
+import { KEY_BYTES } from './envelope.ts';
+import type { KekKey, KekProvider, WrappedKey } from './kek.ts';
+import { readKekFile, removePreviousKekFile, replaceKekFile } from './kekFile.ts';
+import { LocalKeys, localKeyId } from './localKeys.ts';
+
+/** Keys in a file for its owner alone. Whoever runs the store keeps a copy of it elsewhere. */
+export class FileKek implements KekProvider {
+  readonly kind = 'file';
+  readonly remote = false;
+  /** A file that is not there is not coming by itself. */
+  readonly returns = false;
+  readonly where: string;
+  readonly #keys = new LocalKeys();
+
+  /** @throws KekMissing, KekExposed, KekMalformed, as errors of the store */
+  constructor(path: string) {
+    this.where = path;
+    this.#keys.replace(readKekFile(path));
+  }
+
+  get keys(): readonly KekKey[] {
+    return this.#keys.keys.map(({ id, createdAtMs }) => ({ id, ...(createdAtMs !== undefined && { createdAtMs }) }));
+  }
+
+  knows(keyId: string): boolean {
+    return this.#keys.has(keyId);
+  }
+
+  /** What is in memory is not lost with the file. */
+  async health(): Promise<void> {}
+
+  async wrap(keyId: string, plaintext: Buffer, aad: Buffer): Promise<WrappedKey> {
+    return this.#keys.wrap(keyId, plaintext, aad);
+  }
+
+  async unwrap(key: WrappedKey, aad: Buffer): Promise<Buffer> {
+    return this.#keys.unwrap(key, aad);
+  }
+
+  async makeKey(): Promise<string> {
+    const bytes = secretBuffer(KEY_BYTES);
+    const random = randomBytes(KEY_BYTES);
+    random.copy(bytes);
+    random.fill(0);
+    const made = { id: localKeyId(bytes), createdAtMs: Date.now(), bytes };
+    replaceKekFile(this.where, [...this.#keys.keys, made]);
+    this.#keys.replace(readKekFile(this.where));
+    bytes.fill(0);
+    return made.id;
+  }
+
+  async retire(keep: ReadonlySet<string>): Promise<void> {
+    const kept = this.#keys.keys.filter(({ id }) => keep.has(id));
+    if (kept.length < this.#keys.keys.length) {
+      replaceKekFile(this.where, kept);
+      this.#keys.replace(readKekFile(this.where));
+    }
+    removePreviousKekFile(this.where);
+  }
+
+  close(): void {
+    this.#keys.replace([]);
+  }
+}
