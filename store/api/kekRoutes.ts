@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { KekStatus } from '../../api/kek.ts';
-import { KekSpec } from '../vault/kekSpec.ts';
 import type { KekRotation } from '../vault/kekRotation.ts';
+import { KekSpec } from '../vault/kekSpec.ts';
 import { type SealReason, StoreSealed } from '../vault/sealed.ts';
 import { parse } from './http.ts';
 

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import type { KekSpec } from '../../api/bootstrap.ts';
 import type { Logger } from '../../lib/log.ts';
 import { type StateFiles, stateFiles } from '../../lib/stateDir.ts';
 import { defaultSettings, type Settings } from '../config.ts';
@@ -20,14 +21,18 @@ export class TestCore {
   readonly #dir: string;
   readonly #settings: Settings;
 
+  /** Where the next opening finds the keys; the key file of the state directory unless a test says otherwise. */
+  kek: KekSpec | undefined;
+
   private constructor(settings: Partial<Settings>) {
     this.#dir = mkdtempSync(join(tmpdir(), 'sidekey-core-'));
     this.files = stateFiles(join(this.#dir, 'state'));
     this.#settings = { ...defaultSettings, ...settings };
   }
 
-  static async open(settings: Partial<Settings> = {}): Promise<TestCore> {
+  static async open(settings: Partial<Settings> = {}, kek?: KekSpec): Promise<TestCore> {
     const core = new TestCore(settings);
+    core.kek = kek;
     ensureKekFile(core.files);
     await core.#open();
     return core;
@@ -72,6 +77,7 @@ export class TestCore {
     };
     this.#store = await openCore({
       files: this.files,
+      kek: this.kek,
       clock: this.clock,
       log: silentLog,
       settings: this.#settings,

@@ -44,7 +44,8 @@ export interface KekProvider {
 export const KEK_HELP = {
   KekRefused: 'What was wrapped does not open: it was changed, moved, or wrapped by another key.',
   KekMissing: 'The key is not there (yet): put it back, or mount the Secret that holds it.',
-  KekExposed: 'The key is readable by others; take that right away, and replace the credentials if others may have read it.',
+  KekExposed:
+    'The key is readable by others; take that right away, and replace the credentials if others may have read it.',
   KekMalformed: 'The key is not 32 bytes; put the right one back.',
   KekMismatch: 'The key there is another one than the database was encrypted under; put the right one back.',
   KekUnreachable: 'The key management service does not answer; see to it and to the network between.',

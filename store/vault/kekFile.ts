@@ -60,7 +60,10 @@ export function readKekFile(path: string): LocalKey[] {
     const length = readPrivately(path, buffer);
     const keys = length < FILE_LIMIT_BYTES ? keysOf(buffer.subarray(0, length), path) : undefined;
     if (keys === undefined)
-      throw storeError('KekMalformed', `${path} does not hold keys of 32 bytes in base64; put the right key file back.`);
+      throw storeError(
+        'KekMalformed',
+        `${path} does not hold keys of 32 bytes in base64; put the right key file back.`,
+      );
     return keys;
   } finally {
     buffer.fill(0);

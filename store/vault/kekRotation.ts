@@ -164,7 +164,8 @@ export class KekRotation {
     if (unsealed) await audit.record({ kind: 'store.unsealed' });
     if (keyring.sealed !== undefined || this.#work !== undefined) return;
     const newest = keyring.provider?.keys.at(-1)?.id;
-    if (newest !== undefined && newest !== keyring.current && keyring.provider?.kind !== 'file') await this.#adopt(newest);
+    if (newest !== undefined && newest !== keyring.current && keyring.provider?.kind !== 'file')
+      await this.#adopt(newest);
     if (clock.monotonicMs() < this.#nextLookMs) return;
     this.#nextLookMs = clock.monotonicMs() + LOOK_MS;
     const current = (await repository.transaction((tx) => tx.meta(KEK_ID)))?.toString();
@@ -254,7 +255,10 @@ export class KekRotation {
   #begin(running: Running): void {
     this.#work = this.#run(running)
       .catch((error: unknown) => {
-        this.#o.log.error({ error: errorText(error) }, 'the rotation of the KEK stopped; the next start goes on with it');
+        this.#o.log.error(
+          { error: errorText(error) },
+          'the rotation of the KEK stopped; the next start goes on with it',
+        );
       })
       .finally(() => {
         this.#work = undefined;

@@ -1,4 +1,4 @@
-import { type Dirent, closeSync, fstatSync, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
+import { closeSync, type Dirent, fstatSync, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorCode, errorText } from '../../lib/errors.ts';
 import { secretBuffer } from '../../lib/secretBuffer.ts';
@@ -72,7 +72,9 @@ export class SecretDirKek implements KekProvider {
       throw new KekError('KekMissing', `${this.where} cannot be read (${errorCode(error)}): mount the Secret there`);
     }
     // `..data` and the directory that it points to are the kubelet's own.
-    const names = entries.filter((entry) => !entry.name.startsWith('.') && !entry.isDirectory()).map(({ name }) => name);
+    const names = entries
+      .filter((entry) => !entry.name.startsWith('.') && !entry.isDirectory())
+      .map(({ name }) => name);
     if (names.length === 0) throw new KekError('KekMissing', `${this.where} holds no key: mount the Secret there`);
     return names.sort(byName.compare);
   }

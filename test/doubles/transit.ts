@@ -114,10 +114,11 @@ export class TransitDouble {
     if (operation === 'keys' && more === undefined) {
       if (method !== 'GET') return refused(405, '1 error occurred:\n\t* unsupported operation\n\n');
       if (!this.permits('read', rest)) return denied();
-      return key === undefined ? { status: 404, body: { errors: [] } } : { status: 200, body: { data: about(name, key) } };
+      return key === undefined
+        ? { status: 404, body: { errors: [] } }
+        : { status: 200, body: { data: about(name, key) } };
     }
-    if (method !== 'POST' && method !== 'PUT')
-      return refused(405, '1 error occurred:\n\t* unsupported operation\n\n');
+    if (method !== 'POST' && method !== 'PUT') return refused(405, '1 error occurred:\n\t* unsupported operation\n\n');
     if (request.headers['content-type'] !== 'application/json') this.violations.push('Content-Type is not JSON');
     const parameters = parameterOf(body);
     if (parameters === undefined) return refused(400, 'failed to parse JSON input: invalid character');
@@ -137,7 +138,10 @@ export class TransitDouble {
       return { status: 200, body: { data: about(name, key) } };
     }
     try {
-      return { status: 200, body: { data: operation === 'encrypt' ? this.#encrypt(key, parameters) : this.#decrypt(key, parameters) } };
+      return {
+        status: 200,
+        body: { data: operation === 'encrypt' ? this.#encrypt(key, parameters) : this.#decrypt(key, parameters) },
+      };
     } catch (error) {
       if (error instanceof UserError) return refused(400, error.message);
       throw error;

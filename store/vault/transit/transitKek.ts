@@ -18,7 +18,12 @@ interface KeyInfo {
 }
 
 /** The symmetric ones, which take associated data. */
-const SUITABLE: ReadonlySet<string> = new Set(['aes128-gcm96', 'aes256-gcm96', 'chacha20-poly1305', 'xchacha20-poly1305']);
+const SUITABLE: ReadonlySet<string> = new Set([
+  'aes128-gcm96',
+  'aes256-gcm96',
+  'chacha20-poly1305',
+  'xchacha20-poly1305',
+]);
 const CIPHERTEXT = /^vault:v([1-9][0-9]{0,8}):[A-Za-z0-9+/]+={0,2}$/;
 /** Any will do: it is never stored. */
 const PROBE_AAD = [Buffer.from('sidekey probe'), Buffer.from('sidekey probe of another')] as const;
@@ -105,7 +110,11 @@ export class TransitKek implements KekProvider {
   }
 
   async makeKey(): Promise<string> {
-    const answer = await this.#client.call('POST', `/v1/${this.#mount}/keys/${this.#keyName}/rotate`, Buffer.from('{}'));
+    const answer = await this.#client.call(
+      'POST',
+      `/v1/${this.#mount}/keys/${this.#keyName}/rotate`,
+      Buffer.from('{}'),
+    );
     if (!answer.ok) throw this.#failed(answer);
     await this.health();
     return this.#keys.at(-1)?.id ?? this.#nonsense();
