@@ -15,6 +15,9 @@ import type { Session } from './session.ts';
  * | GET /v1/admin/sessions | AdminSession[] |
  * | DELETE /v1/admin/sessions/ID | 204: the session ends at once |
  * | GET /v1/admin/audit?chain=NAME&after=SEQ&since=TIME&until=TIME&kind=KIND&limit=N&follow=true | AuditEntry, one JSON object a line |
+ * | GET /v1/admin/ca | CaStatus |
+ * | POST /v1/admin/ca/rotate CaRotateRequest | CaStatus: a new intermediate issues, or the change of the root has begun |
+ * | POST /v1/admin/backup (material frame: `header` as `sidekey backup` makes it, and `key` of 32 bytes) | the sealed backup |
  * | GET /v1/admin/audit/head | AuditHead |
  * | GET /v1/admin/audit/chains | AuditChain[] |
  * | POST /v1/admin/audit/prune AuditPruneRequest | AuditPruned[] |
@@ -30,6 +33,8 @@ export interface JoinTokenRequest {
 export interface JoinTokenAnswer {
   joinToken: string;
   expiresInSeconds: number;
+  /** What whoever joins with it verifies the store by. */
+  trustBundlePem?: string;
 }
 
 export interface AdminCredential extends Omit<StoredCredential, 'source'> {
@@ -42,6 +47,40 @@ export interface AdminCredential extends Omit<StoredCredential, 'source'> {
 export interface AdminSession extends Session {
   lastSeenAt: string;
   leases: number;
+}
+
+export interface CaRotateRequest {
+  root?: boolean;
+}
+
+/** A certificate of the store's own CAs, and how many certificates in force stand under it. Times are RFC 3339. */
+export interface CaCertificate {
+  id: string;
+  subject: string;
+  /** SHA-256. */
+  fingerprint: string;
+  validFrom: string;
+  validTo: string;
+  /** When it is replaced by age. */
+  rotatesAt?: string;
+  certificates: number;
+}
+
+export interface CaStatus {
+  roots: (CaCertificate & { state: 'active' | 'published' | 'retiring' })[];
+  intermediates: (CaCertificate & { root: string; state: 'active' | 'retiring'; createdAt: string })[];
+  /** Certificates in force that no known intermediate has issued: those of a store before there were any. */
+  issuedByRoot: number;
+  /** A change of the root under way. */
+  rotation?: {
+    phase: 'published' | 'switched';
+    root: string;
+    since: string;
+    /** The next step is not before then. */
+    notBefore: string;
+    /** Certificates in force that have to be renewed or run out first. */
+    waitsFor: number;
+  };
 }
 
 /** One link of the audit chain: `hash` is SHA-256 over `previousHash` and the canonical JSON of the rest (lib/auditChain.ts). */

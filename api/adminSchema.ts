@@ -26,6 +26,8 @@ export const JoinTokenRequest = z
 
 const Time = z.iso.datetime({ offset: true }).transform((text) => new Date(text).toISOString());
 
+export const CaRotateRequest = z.strictObject({ root: z.boolean().optional() });
+
 /** Query of GET /v1/admin/audit. */
 export const AuditQuery = z.strictObject({
   chain: z.string().min(1).max(128).optional(),

@@ -61,6 +61,8 @@ export type SessionEvent =
   | { type: 'lease-revoked'; lease: string }
   /** A new version of a credential is in force (lease it anew), or none any more (0: give up what is held). */
   | { type: 'version'; credential: string; version: number }
+  /** Renew the certificate within that time, each at a moment of its own: what the store is trusted by has changed. */
+  | { type: 'renew'; withinSeconds: number }
   /** The session is over; drop everything. */
   | { type: 'end'; reason: string }
   | { type: 'heartbeat' };
@@ -178,6 +180,8 @@ export interface ObjectsAnswer {
 
 export type ObjectEvent =
   | { type: 'ready' }
+  /** As in SessionEvent. */
+  | { type: 'renew'; withinSeconds: number }
   | { type: 'credential'; credential: StoredCredential }
   | { type: 'heartbeat' };
 

@@ -45,16 +45,17 @@ export async function startOperator({ bootstrap, clock, fatal, log }: OperatorDe
     client,
     onConnected: () => reconciler.storeConnected(),
     onEvent: ({ credential }) => reconciler.storeChanged(credential),
+    onRenew: (withinSeconds) => renewal.within(withinSeconds),
     onAway: (why) => reconciler.storeAway(why),
     onLost: fatal,
   });
-  const stopRenewing = keepRenewed(client, { events, fatal, log });
+  const renewal = keepRenewed(client, { events, fatal, log });
   await source.start(() => reconciler.trigger());
   events.start();
   await Promise.race([reconciler.firstRound, sleep(FIRST_ROUND_MS, undefined, { ref: false })]);
   return {
     close: async () => {
-      stopRenewing();
+      renewal.stop();
       events.close();
       await Promise.race([reconciler.close(), sleep(DRAIN_MS, undefined, { ref: false })]);
       source.close();
@@ -84,10 +85,11 @@ async function join({ joinToken, storeUrl, trustBundlePem }: OperatorBootstrap):
 function keepRenewed(
   client: StoreClient,
   { events, fatal, log }: { events: ObjectEvents; fatal: (error: Error) => void; log: Logger },
-): () => void {
+): { within(seconds: number): void; stop(): void } {
   const backoff = new Backoff(RETRY_FIRST_MS, RETRY_MOST_MS);
-  let timer: NodeJS.Timeout;
+  let timer: NodeJS.Timeout | undefined;
   const schedule = (ms: number) => {
+    clearTimeout(timer);
     timer = setTimeout(renew, Math.min(ms, TIMER_LIMIT_MS));
   };
   const renew = async () => {
@@ -106,5 +108,9 @@ function keepRenewed(
     }
   };
   schedule(client.renewInSeconds * 1000);
-  return () => clearTimeout(timer);
+  return {
+    /** At a moment of its own: the store has asked everybody. */
+    within: (seconds) => schedule(Math.random() * seconds * 1000),
+    stop: () => clearTimeout(timer),
+  };
 }

@@ -82,7 +82,7 @@ export async function startSidecar(options: SidecarOptions): Promise<RunningSide
   const events = new EventStream({
     address: identity.address,
     context: () => identity.context,
-    event: (event) => grants.apply(event),
+    event: (event) => (event.type === 'renew' ? identity.renewWithin(event.withinSeconds) : grants.apply(event)),
     log,
     revoked,
   });

@@ -86,7 +86,9 @@ export async function openCore(options: {
     const leases = new Leases({ clock, limits, repository, audit, refusals, state, identities, materials });
     const hub = new Hub({ state, streamsPerSession: settings.streamsPerSession });
     const caRotation = new CaRotation({ clock, repository, vault, audit, ca, identities, times: settings });
-    ca.onTrustChange(() => hub.renewAll(settings.renewSpreadSeconds));
+    ca.onChange((ofTrust) => {
+      if (ofTrust) hub.renewAll(settings.renewSpreadSeconds);
+    });
 
     // In this order: what is granted and who lives is known before anybody is told.
     const followers = [state, ca, sessions, limits, leases, rotation, hub, audit, headFile];

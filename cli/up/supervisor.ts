@@ -113,11 +113,13 @@ export class Supervisor {
   }
 
   async #startOperator(): Promise<Part> {
-    const { joinToken } = await new AdminClient(this.#folder).joinToken({ kind: 'operator' });
+    const { joinToken, trustBundlePem = this.#store!.trustBundlePem } = await new AdminClient(this.#folder).joinToken({
+      kind: 'operator',
+    });
     const { part } = await this.#run<Ready>({
       part: 'operator',
       storeUrl: this.#store!.storeUrl,
-      trustBundlePem: this.#store!.trustBundlePem,
+      trustBundlePem,
       joinToken,
       folder: this.#folder.path,
       statusFile: this.#folder.files.status,

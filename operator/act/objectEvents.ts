@@ -14,6 +14,8 @@ export interface ObjectEventsOptions {
   /** The stream stands: from now on every change is told. What changed before has to be asked for. */
   onConnected: () => void;
   onEvent: (event: Extract<ObjectEvent, { type: 'credential' }>) => void;
+  /** The certificate is to be renewed within that time. */
+  onRenew: (withinSeconds: number) => void;
   /** The stream has ended or could not be opened, with why. */
   onAway: (why: string) => void;
   /** The store does not know us any more. */
@@ -80,6 +82,7 @@ export class ObjectEvents {
       this.#backoff.reset();
       this.#o.onConnected();
     } else if (event.type === 'credential') this.#o.onEvent(event);
+    else if (event.type === 'renew') this.#o.onRenew(event.withinSeconds);
   }
 }
 

@@ -88,6 +88,7 @@ export class LiveGrants {
         this.end(event.reason);
         break;
       case 'heartbeat':
+      case 'renew':
         break;
     }
   }

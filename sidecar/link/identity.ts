@@ -78,6 +78,12 @@ export class Identity {
     if (due && !this.#renewing) void this.#renew();
   }
 
+  /** Renews at a moment of its own within that time: the store has asked everybody. */
+  renewWithin(seconds: number): void {
+    const asked = this.#after(seconds * Math.random());
+    if (asked.monotonicMs < this.#renewAt.monotonicMs) this.#renewAt = asked;
+  }
+
   close(): void {
     clearInterval(this.#timer);
     this.client.close();

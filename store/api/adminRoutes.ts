@@ -7,7 +7,7 @@ import type {
   AuditPruned,
   JoinTokenAnswer,
 } from '../../api/admin.ts';
-import { AuditPruneRequest, AuditQuery, JoinTokenRequest } from '../../api/adminSchema.ts';
+import { AuditPruneRequest, AuditQuery, CaRotateRequest, JoinTokenRequest } from '../../api/adminSchema.ts';
 import type { Store } from '../core.ts';
 import { storeError } from '../errors.ts';
 import { streamAudit } from './auditStream.ts';
@@ -31,7 +31,7 @@ export function adminRoutes(app: FastifyInstance, store: Store): void {
       });
       return joinTokens.issue(tx, invitation);
     });
-    return { joinToken, expiresInSeconds: settings.joinTokenSeconds };
+    return { joinToken, expiresInSeconds: settings.joinTokenSeconds, trustBundlePem: store.ca.trustBundlePem };
   });
 
   app.get('/v1/admin/credentials', async (): Promise<AdminCredential[]> => {
@@ -75,6 +75,12 @@ export function adminRoutes(app: FastifyInstance, store: Store): void {
     if (session === undefined) throw storeError('NotFound', 'There is no such session; it may have ended already.');
     await sessions.end(session, 'ended by the owner');
     return reply.code(204).send();
+  });
+
+  app.get('/v1/admin/ca', async () => store.caRotation.status());
+  app.post('/v1/admin/ca/rotate', (request) => {
+    const { root } = parse(CaRotateRequest, request.body);
+    return store.caRotation.rotate(root ? 'root' : 'intermediate', BY);
   });
 
   app.get('/v1/admin/audit/head', async () => {

@@ -1,95 +1,232 @@
-import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
 import { STORE_DNS_NAME } from '../../api/protocol.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { errorText } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
 import { generateP256, issueCertificate, toPem } from '../../lib/x509.ts';
 import { storeError } from '../errors.ts';
-import type { Repository } from '../persist/repository.ts';
+import type { Change, Repository, Transaction } from '../persist/repository.ts';
 import { ownKey } from '../vault/ownKey.ts';
 import type { Vault } from '../vault/vault.ts';
+import {
+  activeIntermediate,
+  CA_STATE,
+  type CaState,
+  damaged,
+  issuerKeyName,
+  parseCaState,
+  trustBundleOf,
+} from './caState.ts';
+import { firstCaState } from './firstCaState.ts';
 
-const ROOT_NAME = 'Sidekey store CA';
-const ROOT_CERTIFICATE = 'ca certificate';
-const DAY_MS = 86_400_000;
-const ROOT_LIFETIME_MS = 3650 * DAY_MS;
 /** How far back certificates are dated, for clients whose clock is behind. */
 const BACKDATE_MS = 5 * 60_000;
 
 export interface ClientCertificate {
+  /** Leaf first, then the intermediate. */
   pem: string;
   serial: string;
   fingerprint: string;
 }
 
-/** Issues the identities that sidecars, the operator and the store itself show each other; P-256, its key in the database under the KEK. */
-export class CertificateAuthority {
-  readonly trustBundlePem: string;
-  readonly publicKey: KeyObject;
-  readonly #privateKey: KeyObject;
-  readonly #clock: Clock;
+export interface CertificateAuthorityOptions {
+  repository: Repository;
+  vault: Vault;
+  clock: Clock;
+  log: Logger;
+  /** How long an intermediate is valid; it is replaced long before. */
+  intermediateSeconds: number;
+}
 
-  private constructor(options: { certificateDer: Buffer; privateKey: KeyObject; clock: Clock }) {
-    this.trustBundlePem = toPem(options.certificateDer);
-    this.publicKey = createPublicKey(options.privateKey);
-    this.#privateKey = options.privateKey;
-    this.#clock = options.clock;
+/**
+ * Issues the identities that sidecars, the operator and the store itself show each other: P-256, by an intermediate of path length 0
+ * below a root. Their keys are in the database under the KEK; that of the root is only in memory while it signs an intermediate.
+ */
+export class CertificateAuthority {
+  readonly #o: CertificateAuthorityOptions;
+  readonly #listeners: ((ofTrust: boolean) => void)[] = [];
+  #stored: Buffer;
+  #state: CaState;
+  #privateKey: KeyObject;
+  #issuers: readonly KeyObject[];
+  #reloading: Promise<void> = Promise.resolve();
+  #stale = false;
+
+  private constructor(options: CertificateAuthorityOptions, loaded: Loaded) {
+    this.#o = options;
+    this.#stored = loaded.stored;
+    this.#state = loaded.state;
+    this.#privateKey = loaded.privateKey;
+    this.#issuers = loaded.issuers;
   }
 
-  static async load(repository: Repository, vault: Vault, clock: Clock): Promise<CertificateAuthority> {
-    const der = await ownKey(repository, vault, 'ca key', () =>
-      generateP256().privateKey.export({ type: 'pkcs8', format: 'der' }),
-    );
-    const privateKey = createPrivateKey({ key: der, type: 'pkcs8', format: 'der' });
-    der.fill(0);
-    const certificateDer = await repository.transaction(async (tx) => {
-      const found = await tx.meta(ROOT_CERTIFICATE);
-      if (found !== undefined) return found;
-      const issued = rootCertificate(privateKey, clock.nowMs());
-      await tx.setMeta(ROOT_CERTIFICATE, issued);
-      return issued;
+  /** Opens what there is, or makes the first root and intermediate. @throws DatabaseDamaged */
+  static async load(options: CertificateAuthorityOptions): Promise<CertificateAuthority> {
+    const { repository } = options;
+    const found = await repository.transaction((tx) => tx.meta(CA_STATE));
+    return new CertificateAuthority(options, await open(options, found ?? (await firstCaState(options))));
+  }
+
+  get state(): CaState {
+    return this.#state;
+  }
+
+  /** All roots: what clients trust the store by, and the store clients. */
+  get trustBundlePem(): string {
+    return trustBundleOf(this.#state);
+  }
+
+  /** Keys by which a client's certificate may be signed. Roots are among them for what was issued before there were intermediates. */
+  get issuers(): readonly KeyObject[] {
+    return this.#issuers;
+  }
+
+  /** Called when another intermediate issues from now on, or the trust bundle is another one; `ofTrust` if roots are different. */
+  onChange(listener: (ofTrust: boolean) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Another replica may have changed it. */
+  changed(changes: readonly Change[]): void {
+    if (changes.some((change) => change.kind === 'meta' && change.name === CA_STATE)) void this.reload();
+  }
+
+  /** Takes over what the database has. A failure leaves everything as it was; `tick` tries again. */
+  reload(): Promise<void> {
+    this.#reloading = this.#reloading.then(async () => {
+      try {
+        await this.#reload();
+        this.#stale = false;
+      } catch (error) {
+        this.#stale = true;
+        this.#o.log.error({ error: errorText(error) }, 'the changed CA could not be loaded yet');
+      }
     });
-    if (!new X509Certificate(certificateDer).checkPrivateKey(privateKey))
-      throw storeError(
-        'DatabaseDamaged',
-        'The CA certificate in the database was changed: it is not for the CA key. Restore a backup.',
-      );
-    return new CertificateAuthority({ certificateDer, privateKey, clock });
+    return this.#reloading;
+  }
+
+  async tick(): Promise<void> {
+    if (this.#stale) await this.reload();
+  }
+
+  /**
+   * Puts `next` in the place of the present state, unless another replica was first; false then. `more` belongs to the same
+   * transaction.
+   */
+  async replace(next: CaState, more: (tx: Transaction) => Promise<void>): Promise<boolean> {
+    const before = this.#stored;
+    const done = await this.#o.repository.transaction(async (tx) => {
+      if (!(await tx.meta(CA_STATE))?.equals(before)) return false;
+      await tx.setMeta(CA_STATE, Buffer.from(JSON.stringify(next)));
+      await more(tx);
+      return true;
+    });
+    await this.reload();
+    return done;
   }
 
   issueClient(request: { publicKey: KeyObject; spiffeId: string; seconds: number }): ClientCertificate {
     const { publicKey, spiffeId, seconds } = request;
-    const { der } = issueCertificate({
+    const { der, pem } = this.#issue({
       commonName: 'sidekey client',
       publicKey,
-      ...this.#validity(seconds * 1000),
-      issuer: { commonName: ROOT_NAME, privateKey: this.#privateKey },
+      lifetimeMs: seconds * 1000,
       uris: [spiffeId],
       usages: ['clientAuth'],
     });
     const { serialNumber, fingerprint256 } = new X509Certificate(der);
-    return { pem: toPem(der), serial: serialNumber, fingerprint: fingerprint256 };
+    return { pem, serial: serialNumber, fingerprint: fingerprint256 };
   }
 
   /** A new key and certificate for the store's own listener. */
   issueServer(spiffeId: string, lifetimeMs: number): { keyPem: string; certificatePem: string } {
     const { privateKey, publicKey } = generateP256();
-    const { der } = issueCertificate({
+    const { pem } = this.#issue({
       commonName: STORE_DNS_NAME,
       publicKey,
-      ...this.#validity(lifetimeMs),
-      issuer: { commonName: ROOT_NAME, privateKey: this.#privateKey },
+      lifetimeMs,
       dnsNames: [STORE_DNS_NAME],
       uris: [spiffeId],
       usages: ['serverAuth'],
     });
-    return {
-      keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-      certificatePem: toPem(der),
-    };
+    return { keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), certificatePem: pem };
   }
 
-  #validity(lifetimeMs: number): { notBefore: Date; notAfter: Date } {
-    const nowMs = this.#clock.nowMs();
-    return { notBefore: new Date(nowMs - BACKDATE_MS), notAfter: new Date(nowMs + lifetimeMs) };
+  #issue(request: {
+    commonName: string;
+    publicKey: KeyObject;
+    lifetimeMs: number;
+    dnsNames?: string[];
+    uris: string[];
+    usages: ('clientAuth' | 'serverAuth')[];
+  }): { der: Buffer; pem: string } {
+    const { lifetimeMs, ...rest } = request;
+    const { certificatePem, id } = activeIntermediate(this.#state);
+    const nowMs = this.#o.clock.nowMs();
+    const certificateDer = new X509Certificate(certificatePem).raw;
+    const { der } = issueCertificate({
+      ...rest,
+      notBefore: new Date(nowMs - BACKDATE_MS),
+      notAfter: new Date(nowMs + lifetimeMs),
+      issuer: { commonName: id, privateKey: this.#privateKey, certificateDer },
+      serialNumber: Buffer.concat([Buffer.from(id, 'hex'), randomBytes(12)]),
+    });
+    return { der, pem: toPem(der) + certificatePem };
+  }
+
+  async #reload(): Promise<void> {
+    const stored = await this.#o.repository.transaction((tx) => tx.meta(CA_STATE));
+    if (stored === undefined || stored.equals(this.#stored)) return;
+    const loaded = await open(this.#o, stored);
+    const before = this.#state;
+    this.#stored = loaded.stored;
+    this.#state = loaded.state;
+    this.#privateKey = loaded.privateKey;
+    this.#issuers = loaded.issuers;
+    const ofTrust = trustBundleOf(before) !== this.trustBundlePem || activeRoot(before) !== activeRoot(this.#state);
+    for (const listener of this.#listeners) listener(ofTrust);
+  }
+}
+
+function activeRoot(state: CaState): string {
+  return activeIntermediate(state).root;
+}
+
+interface Loaded {
+  stored: Buffer;
+  state: CaState;
+  privateKey: KeyObject;
+  issuers: KeyObject[];
+}
+
+/** @throws DatabaseDamaged unless every certificate is for its key */
+async function open(options: CertificateAuthorityOptions, stored: Buffer): Promise<Loaded> {
+  const state = parseCaState(stored);
+  for (const root of state.roots) {
+    if (!new X509Certificate(root.certificatePem).checkPrivateKey(await storedKey(options, root.keyName)))
+      throw damaged('the CA');
+  }
+  const active = activeIntermediate(state);
+  const privateKey = await storedKey(options, issuerKeyName(active));
+  if (!new X509Certificate(active.certificatePem).checkPrivateKey(privateKey)) throw damaged('the issuing CA');
+  const issuers = [...state.intermediates, ...state.roots].map(
+    (ca) => new X509Certificate(ca.certificatePem).publicKey,
+  );
+  return { stored: Buffer.from(stored), state, privateKey, issuers };
+}
+
+/** A private key of ours that has to be there. @throws DatabaseDamaged */
+export async function storedKey(
+  { repository, vault }: Pick<CertificateAuthorityOptions, 'repository' | 'vault'>,
+  name: string,
+): Promise<KeyObject> {
+  const der = await ownKey(repository, vault, name, () => {
+    throw storeError('DatabaseDamaged', `The ${name} is not in the database any more. Restore a backup.`);
+  });
+  try {
+    return createPrivateKey({ key: der, type: 'pkcs8', format: 'der' });
+  } finally {
+    der.fill(0);
   }
 }
 
@@ -104,15 +241,4 @@ export function clientPublicKey(pem: string): KeyObject {
   if (pem.includes('PRIVATE KEY') || key.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
     throw storeError('MalformedRequest', 'publicKeyPem must be a P-256 public key (SubjectPublicKeyInfo).');
   return key;
-}
-
-function rootCertificate(privateKey: KeyObject, nowMs: number): Buffer {
-  return issueCertificate({
-    commonName: ROOT_NAME,
-    publicKey: createPublicKey(privateKey),
-    notBefore: new Date(nowMs - DAY_MS),
-    notAfter: new Date(nowMs + ROOT_LIFETIME_MS),
-    issuer: { commonName: ROOT_NAME, privateKey },
-    ca: { pathLength: 1 },
-  }).der;
 }

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { type KeyObject, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type TLSSocket } from 'node:tls';
@@ -16,14 +16,30 @@ const validity = (fromHours = -1, toHours = 1) => ({
   notAfter: new Date(Date.now() + toHours * HOUR_MS),
 });
 
-function authority(commonName: string) {
-  const { privateKey, publicKey } = generateP256();
-  const issuer = { commonName, privateKey };
-  const { der } = issueCertificate({ commonName, publicKey, ...validity(-2, 100), issuer, ca: { pathLength: 1 } });
-  return { issuer, publicKey, pem: toPem(der) };
+interface Authority {
+  issuer: CertificateRequest['issuer'];
+  publicKey: KeyObject;
+  pem: string;
+  /** Itself and what is above it, without the root. */
+  chainPem: string;
 }
 
-const ca = authority('Our CA');
+/** A CA of its own, or one below `parent`. */
+function authority(commonName: string, parent?: Authority): Authority {
+  const { privateKey, publicKey } = generateP256();
+  const issuer = { commonName, privateKey };
+  const { der } = issueCertificate({
+    commonName,
+    publicKey,
+    ...validity(-2, 100),
+    issuer: parent?.issuer ?? issuer,
+    ca: { pathLength: parent === undefined ? 1 : 0 },
+  });
+  return { issuer, publicKey, pem: toPem(der), chainPem: parent === undefined ? '' : toPem(der) + parent.chainPem };
+}
+
+const root = authority('Our CA');
+const ca = authority('Our issuing CA', root);
 const clock = new ManualClock();
 const identities = new Identities({
   clock,
@@ -38,7 +54,7 @@ const identities = new Identities({
     revocations: [],
   },
 });
-const peers = new Peers({ identities, issuer: ca.publicKey });
+const peers = new Peers({ identities, ca: { issuers: [ca.publicKey] } });
 const serverKey = generateP256();
 const serverDer = issueCertificate({
   commonName: 'server',
@@ -49,8 +65,8 @@ const serverDer = issueCertificate({
 }).der;
 const server = createServer({
   key: serverKey.privateKey.export({ type: 'pkcs8', format: 'pem' }),
-  cert: toPem(serverDer),
-  ca: ca.pem,
+  cert: toPem(serverDer) + ca.chainPem,
+  ca: root.pem,
   requestCert: true,
   rejectUnauthorized: false,
 });
@@ -61,7 +77,7 @@ afterAll(() => server.close());
 /** What the store says of a client with this certificate, which is on its list whatever it is. */
 async function outcome(
   request: Partial<CertificateRequest> | undefined,
-  options: { known?: boolean } = {},
+  options: { known?: boolean; issuedBy?: Authority; chainPem?: string; whileOpen?: () => void } = {},
 ): Promise<string> {
   let credentials = {};
   if (request !== undefined) {
@@ -70,7 +86,7 @@ async function outcome(
       commonName: 'client',
       publicKey,
       ...validity(),
-      issuer: ca.issuer,
+      issuer: (options.issuedBy ?? ca).issuer,
       uris: [OURS],
       usages: ['clientAuth'],
       ...request,
@@ -80,13 +96,17 @@ async function outcome(
       const expiresAtMs = clock.nowMs() + HOUR_MS;
       identities.add({ serial: serialNumber, fingerprint, kind: 'session', sessionId: 'session-1', expiresAtMs });
     }
-    credentials = { key: privateKey.export({ type: 'pkcs8', format: 'pem' }), cert: toPem(der) };
+    credentials = {
+      key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
+      cert: toPem(der) + (options.chainPem ?? (options.issuedBy ?? ca).chainPem),
+    };
   }
   const accepted = once(server, 'secureConnection');
   const { port } = server.address() as AddressInfo;
-  const client = connect({ port, host: '127.0.0.1', ca: ca.pem, servername: 'localhost', ...credentials });
+  const client = connect({ port, host: '127.0.0.1', ca: root.pem, servername: 'localhost', ...credentials });
   client.on('error', () => {});
   const [socket] = (await accepted) as [TLSSocket];
+  options.whileOpen?.();
   try {
     return peers.identify(socket).kind;
   } catch (error) {
@@ -104,13 +124,40 @@ test('no certificate is refused', async () => {
   expect(await outcome(undefined)).toBe('NotAuthenticated');
 });
 test('a certificate of another CA is refused, even if it is on the list', async () => {
-  expect(await outcome({ issuer: authority('Other CA').issuer })).toBe('NotAuthenticated');
+  expect(await outcome({}, { issuedBy: authority('Other CA') })).toBe('NotAuthenticated');
+  expect(await outcome({}, { issuedBy: authority('Other issuing CA', authority('Other CA')) })).toBe(
+    'NotAuthenticated',
+  );
 });
-test('a certificate of another CA that uses our name is refused', async () => {
-  expect(await outcome({ issuer: authority('Our CA').issuer })).toBe('NotAuthenticated');
+test('a certificate of another CA that uses our names is refused', async () => {
+  const alike = authority('Our issuing CA', authority('Our CA'));
+  expect(await outcome({}, { issuedBy: alike })).toBe('NotAuthenticated');
+  expect(await outcome({}, { issuedBy: alike, chainPem: ca.chainPem })).toBe('NotAuthenticated');
 });
 test('a certificate of another CA is refused although it has expired', async () => {
-  expect(await outcome({ issuer: authority('Our CA').issuer, ...validity(-3, -2) })).toBe('NotAuthenticated');
+  expect(await outcome(validity(-3, -2), { issuedBy: authority('Our CA') })).toBe('NotAuthenticated');
+});
+test('a certificate with a chain that is too long is refused', async () => {
+  expect(await outcome({}, { issuedBy: authority('One too many', ca) })).toBe('NotAuthenticated');
+});
+test('a certificate of an intermediate that somebody made of a client certificate is refused', async () => {
+  const { privateKey, publicKey } = generateP256();
+  const own = issueCertificate({
+    commonName: 'client',
+    publicKey,
+    ...validity(),
+    issuer: ca.issuer,
+    uris: [OURS],
+    usages: ['clientAuth'],
+  }).der;
+  const made = { issuer: { commonName: 'client', privateKey }, publicKey, pem: '', chainPem: toPem(own) + ca.chainPem };
+  expect(await outcome({}, { issuedBy: made })).toBe('NotAuthenticated');
+});
+test('a certificate of an intermediate below our root that the store does not know is refused', async () => {
+  expect(await outcome({}, { issuedBy: authority('Our issuing CA', root) })).toBe('NotAuthenticated');
+});
+test('a certificate of ours without its chain is refused', async () => {
+  expect(await outcome({}, { chainPem: '' })).toBe('NotAuthenticated');
 });
 test('a certificate of our CA that the store has not on its list is refused', async () => {
   expect(await outcome({}, { known: false })).toBe('IdentityRevoked');
@@ -134,6 +181,15 @@ test('a certificate that is not for client authentication is refused', async () 
 test('a CA certificate is refused as an identity', async () => {
   expect(await outcome({ ca: { pathLength: 0 } })).toBe('NotAuthenticated');
 });
+test('an expired certificate is refused', async () => {
+  expect(await outcome(validity(-3, -2), { known: false })).toBe('IdentityRevoked');
+  // One that the store issued has its end by a clock that does not jump.
+  const ended = outcome({}, { whileOpen: () => clock.advance(3600) });
+  expect(await ended).toBe('IdentityRevoked');
+});
+test('a certificate that is not valid yet is refused', async () => {
+  expect(await outcome(validity(2, 3), { known: false })).toBe('IdentityRevoked');
+});
 test('a wall clock that jumped does not end an identity whose time is not over', async () => {
   expect(await outcome(validity(-3, -2))).toBe('session');
   expect(await outcome(validity(2, 3))).toBe('session');
@@ -156,10 +212,10 @@ test('the end of the session is seen on a connection that was open before', asyn
   const accepted = once(server, 'secureConnection');
   const client = connect({
     port: (server.address() as AddressInfo).port,
-    ca: ca.pem,
+    ca: root.pem,
     servername: 'localhost',
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
-    cert: toPem(der),
+    cert: toPem(der) + ca.chainPem,
   });
   const [socket] = (await accepted) as [TLSSocket];
   expect(peers.identify(socket).kind).toBe('session');

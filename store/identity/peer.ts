@@ -10,12 +10,13 @@ const TIME_ERRORS = new Set(['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID']);
 /** Tells who is at the other end of a connection; certificates are examined once, their life and session at every call. */
 export class Peers {
   readonly #identities: Identities;
-  readonly #issuer: KeyObject;
+  readonly #ca: { readonly issuers: readonly KeyObject[] };
   readonly #checked = new WeakMap<TLSSocket, X509Certificate>();
 
-  constructor(options: { identities: Identities; issuer: KeyObject }) {
+  /** `ca.issuers` are the keys by which the leaf itself has to be signed, whatever chain came with it. */
+  constructor(options: { identities: Identities; ca: { readonly issuers: readonly KeyObject[] } }) {
     this.#identities = options.identities;
-    this.#issuer = options.issuer;
+    this.#ca = options.ca;
   }
 
   /** @throws NotAuthenticated, IdentityRevoked */
@@ -40,7 +41,10 @@ export class Peers {
     const certificate = socket.getPeerX509Certificate();
     if (certificate === undefined) throw storeError('NotAuthenticated');
     const failure = socket.authorized ? undefined : String(socket.authorizationError);
-    if ((failure !== undefined && !TIME_ERRORS.has(failure)) || !certificate.verify(this.#issuer)) {
+    if (
+      (failure !== undefined && !TIME_ERRORS.has(failure)) ||
+      !this.#ca.issuers.some((key) => certificate.verify(key))
+    ) {
       throw storeError('NotAuthenticated', 'The client certificate was not issued by this store.');
     }
     if (certificate.ca || !certificate.keyUsage?.includes(CLIENT_AUTH)) {

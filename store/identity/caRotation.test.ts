@@ -1,0 +1,190 @@
+import { X509Certificate } from 'node:crypto';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { generateP256 } from '../../lib/x509.ts';
+import { SESSION } from '../../test/store/storeClient.ts';
+import { TestCore } from '../testing/core.ts';
+import { rootCertificatePem } from './caMaking.ts';
+
+const DAY = 86_400;
+
+let core: TestCore;
+beforeEach(async () => {
+  core = await TestCore.open();
+});
+afterEach(() => core.remove());
+
+const ca = () => core.store.ca;
+const status = () => core.store.caRotation.status();
+const tick = () => core.store.caRotation.tick();
+const publicKey = () => generateP256().publicKey;
+const kinds = async () => {
+  const entries = await core.store.repository.transaction((tx) => tx.auditEntries('store', 0, 1000));
+  return entries.map(({ event }) => event.kind).filter((kind) => kind.startsWith('ca.'));
+};
+const keyNames = () => core.store.repository.transaction((tx) => tx.metaNames('ca '));
+
+async function join() {
+  const token = await core.store.repository.transaction((tx) =>
+    core.store.joinTokens.issue(tx, { kind: 'session', session: SESSION }),
+  );
+  const answer = await core.store.sessions.join(token, publicKey(), 'test');
+  const identity = core.store.identities.find(new X509Certificate(answer.certificatePem).fingerprint256)!;
+  return { answer, identity };
+}
+const renew = async (who: Awaited<ReturnType<typeof join>>) => {
+  await core.store.sessions.renew(who.identity, publicKey());
+};
+
+test('certificates come from an intermediate of path length 0, with their chain', async () => {
+  const { answer } = await join();
+  const [leaf, intermediate] = answer.certificatePem
+    .split(/(?<=-----END CERTIFICATE-----\n)/)
+    .map((pem) => new X509Certificate(pem));
+  const root = new X509Certificate(answer.trustBundlePem);
+  expect(leaf!.verify(intermediate!.publicKey)).toBe(true);
+  expect(leaf!.checkIssued(intermediate!)).toBe(true);
+  expect(intermediate!.checkIssued(root)).toBe(true);
+  expect(intermediate!.verify(root.publicKey)).toBe(true);
+  // BasicConstraints: CA, path length 0 (RFC 5280 section 4.2.1.9).
+  expect(intermediate!.raw.includes(Buffer.from('0603551d130101ff040830060101ff020100', 'hex'))).toBe(true);
+  expect(intermediate!.publicKey.asymmetricKeyDetails?.namedCurve).toBe('prime256v1');
+});
+
+test('the CA of an older version goes on as the root of an intermediate', async () => {
+  const { key, certificatePem } = await core.store.repository.transaction(async (tx) => ({
+    key: (await tx.meta('ca key'))!,
+    certificatePem: ca().state.roots[0]!.certificatePem,
+  }));
+  await core.offline((db) => {
+    db.exec("DELETE FROM meta WHERE name LIKE 'ca %'");
+    db.prepare('INSERT INTO meta VALUES (?, ?), (?, ?)').run(
+      'ca key',
+      key,
+      'ca certificate',
+      new X509Certificate(certificatePem).raw,
+    );
+  });
+  expect(ca().trustBundlePem).toBe(certificatePem);
+  expect(ca().state.intermediates).toHaveLength(1);
+});
+
+test('an intermediate is followed by the next one by age, and forgotten once nothing stands under it', async () => {
+  const first = status().intermediates[0]!.id;
+  core.clock.advance(30 * DAY - 1800);
+  await join();
+  core.clock.advance(1800);
+  await tick();
+  const next = status().intermediates.at(-1)!.id;
+  expect(status().intermediates).toMatchObject([
+    { id: first, state: 'retiring', certificates: 1 },
+    { id: next, state: 'active', certificates: 0 },
+  ]);
+  await tick();
+  expect(status().intermediates).toHaveLength(2);
+  core.clock.advance(3600);
+  await tick();
+  expect(status().intermediates).toMatchObject([{ id: next, state: 'active' }]);
+  expect(await keyNames()).toEqual([`ca issuer key ${next}`, 'ca key', 'ca state']);
+  expect(await kinds()).toEqual(['ca.intermediate-rotated']);
+});
+
+test('a new root issues only after everybody who lives has a certificate that came with it', async () => {
+  const [quick, slow] = [await join(), await join()];
+  const [old] = status().roots;
+  await core.store.caRotation.rotate('root', 'owner');
+  expect(status()).toMatchObject({
+    roots: [{ id: old!.id, state: 'active' }, { state: 'published' }],
+    rotation: { phase: 'published', waitsFor: 2 },
+  });
+  expect(ca().trustBundlePem.match(/BEGIN CERTIFICATE/g)).toHaveLength(2);
+  core.clock.advance(121);
+  await renew(quick);
+  await tick();
+  expect(status().rotation).toMatchObject({ phase: 'published', waitsFor: 1 });
+  await renew(slow);
+  await tick();
+  expect(status().rotation).toMatchObject({ phase: 'switched', waitsFor: 4 });
+  expect(status().roots).toMatchObject([{ state: 'retiring', certificates: 4 }, { state: 'active' }]);
+});
+
+test('a new root does not issue before join tokens that were handed out with the old one have ended', async () => {
+  await core.store.caRotation.rotate('root', 'owner');
+  core.clock.advance(119);
+  await tick();
+  expect(status().rotation?.phase).toBe('published');
+  core.clock.advance(1);
+  await tick();
+  expect(status().rotation?.phase).toBe('switched');
+});
+
+test('an old root and its keys go once every certificate under it has ended, after a restart in between too', async () => {
+  const who = await join();
+  const [old] = status().roots;
+  await core.store.caRotation.rotate('root', 'owner');
+  core.clock.advance(121);
+  await renew(who);
+  await tick();
+  await core.reopen();
+  core.clock.advance(3599);
+  await tick();
+  expect(status().roots.map(({ id }) => id)).toContain(old!.id);
+  core.clock.advance(1);
+  await tick();
+  expect(status()).toMatchObject({ roots: [{ state: 'active', certificates: 0 }] });
+  expect(status().roots[0]!.id).not.toBe(old!.id);
+  expect(status().rotation).toBeUndefined();
+  expect(await keyNames()).not.toContain('ca key');
+  expect(await kinds()).toEqual(['ca.root-published', 'ca.root-switched', 'ca.root-dropped']);
+});
+
+test('a change of the root that is asked for twice is one', async () => {
+  await core.store.caRotation.rotate('root', 'owner');
+  await core.store.caRotation.rotate('root', 'owner');
+  expect(status().roots).toHaveLength(2);
+  expect(await kinds()).toEqual(['ca.root-published']);
+});
+
+test('a root is replaced by age', async () => {
+  core.clock.advance(5 * 365 * DAY);
+  await tick();
+  expect(status().rotation?.phase).toBe('published');
+});
+
+test('whoever is connected is asked to renew when the roots change, and not when only the intermediate does', async () => {
+  const told: boolean[] = [];
+  ca().onChange((ofTrust) => told.push(ofTrust));
+  await core.store.caRotation.rotate('intermediate', 'owner');
+  await core.store.caRotation.rotate('root', 'owner');
+  expect(told).toEqual([false, true]);
+});
+
+test('a replica that another one was ahead of changes nothing', async () => {
+  const before = ca().state;
+  const other = Buffer.from(JSON.stringify(before, null, 1));
+  const [, won] = await Promise.all([
+    core.store.repository.transaction((tx) => tx.setMeta('ca state', other)),
+    ca().replace({ ...before, intermediates: [] }, () => Promise.reject(new Error('must not run'))),
+  ]);
+  expect(won).toBe(false);
+  expect(ca().state).toEqual(before);
+});
+
+test.each(['roots', 'intermediates'] as const)(
+  'a database into which foreign %s were put does not open',
+  async (which) => {
+    const certificatePem = rootCertificatePem('Other', generateP256().privateKey, core.clock.nowMs());
+    const state = structuredClone(ca().state);
+    const list: { id: string; certificatePem: string }[] = state[which];
+    list.push({ ...list[0]!, id: '41414141', certificatePem });
+    const put = core.offline((db) =>
+      db.prepare("UPDATE meta SET value = ? WHERE name = 'ca state'").run(Buffer.from(JSON.stringify(state))),
+    );
+    await expect(put).rejects.toMatchObject({ code: 'DatabaseDamaged' });
+    await core.offline((db) => db.prepare("DELETE FROM meta WHERE name LIKE 'ca %'").run()).catch(() => {});
+  },
+);
+
+test('a serial number names its intermediate', async () => {
+  const { identity } = await join();
+  expect(identity.serial.slice(0, 8)).toBe(status().intermediates[0]!.id);
+});
