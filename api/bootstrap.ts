@@ -35,6 +35,8 @@ export interface StoreBootstrap {
   listenHost: string;
   /** 0: any free port. */
   listenPort: number;
+  /** postgres://… of the database that several stores share; without one it is a file in the state directory. May hold a password. */
+  databaseUrl?: string | undefined;
 }
 
 /** To the operator and the sidecar: how to reach the store and become known to it. */

@@ -18,6 +18,8 @@ export interface StateFiles {
   status: string;
   /** The last signed head of the audit chain, outside the database, so that truncating the one shows against the other. */
   auditHead: string;
+  /** Name of this replica of a store whose database is elsewhere. */
+  replica: string;
   /** RunFile: how to reach a running store. */
   run: string;
 }
@@ -35,6 +37,7 @@ export function stateFiles(stateDir: string): StateFiles {
       Buffer.byteLength(socket) <= SOCKET_PATH_LIMIT ? socket : join(tmpdir(), `sidekey-${digest}`, 'admin.sock'),
     status: join(dir, 'status.json'),
     auditHead: join(dir, 'audit.head'),
+    replica: join(dir, 'replica'),
     run: join(dir, 'run.json'),
   };
 }

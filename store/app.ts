@@ -41,13 +41,16 @@ export async function startStore(deps: StoreDeps): Promise<RunningStore> {
   const { bootstrap, clock, log } = deps;
   const settings = { ...defaultSettings, ...deps.settings };
   const files = stateFiles(bootstrap.stateDir);
-  const { kek } = bootstrap;
-  const store = await openWhenUnsealed(() => openCore({ files, kek, clock, log, settings, fatal: deps.fatal }), {
-    adminSocket: files.adminSocket,
-    settings,
-    log,
-    sealed: deps.sealed ?? (() => {}),
-  });
+  const { databaseUrl, kek } = bootstrap;
+  const store = await openWhenUnsealed(
+    () => openCore({ files, databaseUrl, kek, clock, log, settings, fatal: deps.fatal }),
+    {
+      adminSocket: files.adminSocket,
+      settings,
+      log,
+      sealed: deps.sealed ?? (() => {}),
+    },
+  );
   try {
     const leaf = new ServerLeaf({ ca: store.ca, clock, trustDomain: settings.trustDomain });
     let tls: TlsServer | undefined;

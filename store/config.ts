@@ -9,6 +9,10 @@ export const StoreBootstrap = z.strictObject({
   kek: KekSpec.optional(),
   listenHost: z.string().min(1),
   listenPort: z.int().min(0).max(65_535),
+  databaseUrl: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
+    .optional(),
 }) satisfies z.ZodType<StoreBootstrapType>;
 export type StoreBootstrap = StoreBootstrapType;
 

@@ -18,8 +18,7 @@ import { Leases } from './leases.ts';
 import { Materials } from './material/materials.ts';
 import { Rotation } from './material/rotation.ts';
 import { Objects } from './objects.ts';
-import { openDatabase } from './persist/sqlite/database.ts';
-import { SqliteRepository } from './persist/sqlite/repository.ts';
+import { openRepository } from './persist/open.ts';
 import { Hub } from './push/hub.ts';
 import { RateLimit } from './rateLimit.ts';
 import { SessionLimits } from './sessionLimits.ts';
@@ -33,12 +32,15 @@ import type { Vault } from './vault/vault.ts';
 /** How long records of what is over (identities, sessions, leases) are kept beside the audit. */
 const KEEP_MS = 3_600_000;
 const PRUNE_MS = 60_000;
+/** How long one replica does the work that falls due for all; another takes over once it is that long silent. */
+const UPKEEP_SECONDS = 10;
 
 export type Store = Awaited<ReturnType<typeof openCore>>;
 
 /** Everything of a store but its listeners. @throws StoreSealed, any StoreErrorCode with status 0 */
 export async function openCore(options: {
   files: StateFiles;
+  databaseUrl?: string | undefined;
   /** The key file of the state directory unless it says otherwise. */
   kek?: KekSpec | undefined;
   clock: Clock;
@@ -46,12 +48,10 @@ export async function openCore(options: {
   settings: Settings;
   fatal: (error: Error) => void;
 }) {
-  const { files, clock, log, settings, fatal } = options;
+  const { databaseUrl, files, clock, log, settings, fatal } = options;
   const spec = options.kek ?? { file: files.kek };
   requireKekFile(spec, files);
-  const repository = fetchingKeys(
-    new SqliteRepository({ db: openDatabase(files.database), path: files.database, fatal }),
-  );
+  const repository = fetchingKeys(await openRepository({ files, databaseUrl, log, fatal }));
   let opened: Vault | undefined;
   try {
     const { dataKeySeconds, dataKeyLimit, kekRotationBatch: batch } = settings;
@@ -99,6 +99,8 @@ export async function openCore(options: {
       }
     });
 
+    // What others revoke meanwhile would not be heard here: their sidecars find another replica, or wait.
+    repository.onDetached(() => hub.endStreams());
     const kek = new KekRotation({ repository, vault, audit, clock, log, stateDir: files.dir, batch });
     await kek.resume();
 
@@ -127,6 +129,10 @@ export async function openCore(options: {
       /** Work that falls due with time. */
       tick: async () => {
         await kek.tick();
+        if (!(await repository.holdWork('upkeep', UPKEEP_SECONDS))) {
+          identities.expire();
+          return;
+        }
         await sessions.expire();
         await rotation.tick();
         await caRotation.tick();

@@ -47,7 +47,8 @@ export class Leases {
       this.#o.limits.take(session, 'leases');
       const issued = await this.#issue(session, request, from);
       try {
-        // Once more: what was revoked while the record was being written is not given out.
+        // Once more: what was revoked while the record was being written, here or at another replica, is not given out.
+        await this.#o.repository.caughtUp();
         if (!this.#o.identities.alive(identity)) throw storeError('IdentityRevoked');
         this.#authorise(session, request.credential);
       } catch (error) {

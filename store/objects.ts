@@ -59,19 +59,19 @@ export class Objects {
   }
 
   async applyIntegration(key: string, record: IntegrationRecord, by: string): Promise<void> {
-    const { audit, repository, state } = this.#o;
-    const before = state.integrations.get(key);
-    if (before !== undefined && canonicalJson(before) === canonicalJson(record)) return;
+    const { audit, repository } = this.#o;
     await repository.transaction(async (tx) => {
+      const before = await tx.integration(key);
+      if (before !== undefined && canonicalJson(before) === canonicalJson(record)) return;
       await tx.putIntegration(key, record);
       await audit.append(tx, { kind: 'integration.applied', integration: key, record, by });
     });
   }
 
   async removeIntegration(key: string, by: string): Promise<void> {
-    const { audit, repository, state } = this.#o;
-    if (!state.integrations.has(key)) return;
+    const { audit, repository } = this.#o;
     await repository.transaction(async (tx) => {
+      if ((await tx.integration(key)) === undefined) return;
       await tx.deleteIntegration(key);
       await audit.append(tx, { kind: 'integration.removed', integration: key, by });
     });

@@ -103,11 +103,7 @@ test('who joins waits for a store that is not there yet', async () => {
   await until(() => warnings.length > 1);
   expect(warnings[0]).toBe('the store cannot be joined yet');
   await store.restart();
-  // Tokens do not outlive the store that gave them; what counts is that the answer came from the one that is there now.
-  await expect(joining).rejects.toMatchObject({
-    code: 'JoinFailed',
-    message: expect.stringContaining('JoinTokenInvalid'),
-  });
+  (await joining).close();
 });
 
 test('a certificate is renewed when it is due, by whichever clock, and opens what the old one did', async () => {

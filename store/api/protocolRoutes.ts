@@ -10,7 +10,7 @@ import {
   UsageReport,
 } from '../../api/protocolSchema.ts';
 import type { Store } from '../core.ts';
-import { storeError } from '../errors.ts';
+import { storeError, storeErrorCode } from '../errors.ts';
 import { clientPublicKey } from '../identity/certificateAuthority.ts';
 import type { Identity } from '../identity/identities.ts';
 import { NdjsonStream } from '../push/ndjsonStream.ts';
@@ -36,7 +36,7 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     if (who === 'anyone') return;
     let identity: Identity;
     try {
-      identity = store.peers.identify(request.raw.socket as TLSSocket);
+      identity = await identify(store, request.raw.socket as TLSSocket);
       if (who !== 'joined' && identity.kind !== who) throw storeError('NotPermitted');
     } catch (error) {
       const { method, routeOptions } = request;
@@ -70,7 +70,9 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
   });
 
   const forSession = { config: { who: 'session' } } as const;
-  app.get('/v1/session/events', forSession, (request, reply) => {
+  app.get('/v1/session/events', forSession, async (request, reply) => {
+    // A replica that does not hear of revocations keeps nobody.
+    await store.repository.caughtUp();
     // Between the hook and here the session may have ended; from here on the hub is told.
     if (!store.identities.alive(session(request))) throw storeError('IdentityRevoked');
     reply.hijack();
@@ -104,8 +106,12 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
 
   const forOperator = { config: { who: 'operator' } } as const;
   const by = 'operator';
-  app.get('/v1/objects', forOperator, async () => objects.list());
-  app.get('/v1/objects/events', forOperator, (_request, reply) => {
+  app.get('/v1/objects', forOperator, async () => {
+    await store.repository.caughtUp();
+    return objects.list();
+  });
+  app.get('/v1/objects/events', forOperator, async (_request, reply) => {
+    await store.repository.caughtUp();
     reply.hijack();
     hub.openOperator(new NdjsonStream(reply.raw, settings.streamLagLimitBytes));
   });
@@ -127,6 +133,17 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     await objects.removeIntegration(objectKeyOf(request), by);
     return reply.code(204).send();
   });
+}
+
+/** One that is not known may have joined at another replica a moment ago. @throws NotAuthenticated, IdentityRevoked, StorageFailed */
+async function identify(store: Store, socket: TLSSocket): Promise<Identity> {
+  try {
+    return store.peers.identify(socket);
+  } catch (error) {
+    if (storeErrorCode(error) !== 'IdentityRevoked') throw error;
+    await store.repository.caughtUp();
+    return store.peers.identify(socket);
+  }
 }
 
 function sourceOf(request: FastifyRequest): string {

@@ -66,6 +66,11 @@ export class Hub {
   /** Ends all streams; the sessions live on. */
   close(): void {
     clearInterval(this.#heartbeat);
+    this.endStreams();
+  }
+
+  /** Their readers come back, here or at another replica. */
+  endStreams(): void {
     for (const stream of this.#streams()) stream.end();
   }
 

@@ -30,7 +30,10 @@ export class StoreProcess {
   }
 
   /** Starts a store on the state directory, with a new key file if it is the first time. @throws StoreFailed */
-  static async start(stateDir: string, options: { port?: number; key?: boolean } = {}): Promise<StoreProcess> {
+  static async start(
+    stateDir: string,
+    options: { port?: number; key?: boolean; databaseUrl?: string } = {},
+  ): Promise<StoreProcess> {
     if (options.key !== false) ensureKekFile(stateFiles(stateDir));
     const child = spawn(process.execPath, [MAIN], { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
     const log: string[] = [];
@@ -40,6 +43,7 @@ export class StoreProcess {
       stateDir,
       listenHost: '127.0.0.1',
       listenPort: options.port ?? 0,
+      databaseUrl: options.databaseUrl,
     };
     const control = child.stdio[3] as Duplex;
     control.on('error', () => {});
