@@ -9,6 +9,7 @@ import type {
   JoinTokenRequest,
 } from '../api/admin.ts';
 import { MATERIAL_CONTENT_TYPE } from '../api/fields.ts';
+import type { KekRotateRequest, KekRotationStatus, KekStatus } from '../api/kek.ts';
 import type { StoredCredential, StoreError } from '../api/protocol.ts';
 import { errorCode } from '../lib/errors.ts';
 import { CliError } from './errors.ts';
@@ -44,6 +45,20 @@ export class AdminClient {
 
   async removeMaterial(key: string): Promise<void> {
     await textOf(await this.#send('DELETE', `/v1/admin/credentials/${key}/material`));
+  }
+
+  kek(): Promise<KekStatus> {
+    return this.#json('GET', '/v1/admin/kek');
+  }
+
+  rotateKek(request: KekRotateRequest): Promise<KekStatus> {
+    return this.#json('POST', '/v1/admin/kek/rotate', request);
+  }
+
+  /** The rotation that goes on. */
+  async kekRotation(): Promise<KekRotationStatus | undefined> {
+    const text = await textOf(await this.#send('GET', '/v1/admin/kek/rotation'));
+    return text === '' ? undefined : JSON.parse(text);
   }
 
   sessions(): Promise<AdminSession[]> {

@@ -18,6 +18,12 @@ const STOP_LIMIT_MS = 6_000;
  */
 const NODE_ARGS = ['--disable-sigusr1', '--disable-warning=ExperimentalWarning'];
 
+/**
+ * Starts what its arguments say in its own place, with core dumps forbidden (setrlimit(2), RLIMIT_CORE): Node cannot set the limit of
+ * itself, and prlimit(1) is for Linux alone.
+ */
+const NO_CORE_DUMP = 'ulimit -c 0 && exec "$0" "$@"';
+
 export interface PartEnd {
   code: number | null;
   signal: NodeJS.Signals | null;
@@ -48,10 +54,16 @@ export class Part {
    */
   static async start<Ready extends PartMessage & { type: 'ready' }>(
     bootstrap: Bootstrap,
-    options: { log: number | ((stream: Readable) => void); logPath: string; env: NodeJS.ProcessEnv },
+    options: {
+      log: number | ((stream: Readable) => void);
+      logPath: string;
+      env: NodeJS.ProcessEnv;
+      /** A store that has to wait for its keys is waited for, with this told why; without it that is a failure. */
+      sealed?: (reason: { code: string; message: string }) => void;
+    },
   ): Promise<{ part: Part; ready: Ready }> {
     const log = typeof options.log === 'number' ? options.log : 'pipe';
-    const child = spawn(process.execPath, [...NODE_ARGS, mainOf(bootstrap.part)], {
+    const child = spawn('/bin/sh', ['-c', NO_CORE_DUMP, process.execPath, ...NODE_ARGS, mainOf(bootstrap.part)], {
       stdio: ['ignore', log, log, 'pipe'],
       env: partEnv(options.env),
       // A session of its own: Ctrl-C in the terminal is for the agent, and for us to pass on in order.
@@ -63,11 +75,18 @@ export class Part {
     }
     const part = new Part(bootstrap.part, child);
     part.#control.write(`${JSON.stringify(bootstrap)}\n`);
-    const message = await part.#firstMessage();
+    const messages = part.#messages();
+    let message = await messages.next(START_LIMIT_MS);
+    while (message?.type === 'sealed' && options.sealed !== undefined) {
+      options.sealed(message);
+      message = await messages.next(undefined);
+    }
     if (message?.type === 'ready') return { part, ready: message as Ready };
     await part.stop();
     const { code, signal } = await part.ended;
     const next = `its log: ${options.logPath}`;
+    if (message?.type === 'sealed')
+      throw new CliError('StoreSealed', `the store is sealed: ${message.message}`, { next });
     throw message?.type === 'failed'
       ? new CliError(message.code, `the ${part.name} did not start: ${message.message}`, { next })
       : new CliError('PartFailed', `the ${part.name} did not start: it ended with ${endText({ code, signal })}`, {
@@ -87,26 +106,36 @@ export class Part {
     this.child.kill('SIGKILL');
   }
 
-  #firstMessage(): Promise<PartMessage | undefined> {
+  /** What it says, one after the other; undefined when it says nothing in time, or is gone. */
+  #messages(): { next(limitMs: number | undefined): Promise<PartMessage | undefined> } {
     const control = this.#control;
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => control.destroy(), START_LIMIT_MS);
-      let text = '';
-      const onData = (chunk: Buffer) => {
-        text += chunk.toString();
-        const end = text.indexOf('\n');
-        if (end < 0) return;
-        clearTimeout(timer);
-        control.off('data', onData).resume();
-        resolve(JSON.parse(text.slice(0, end)));
-      };
-      control.on('data', onData);
-      // Also when the part dies: what it wrote before that is read first.
-      control.once('close', () => {
-        clearTimeout(timer);
-        resolve(undefined);
-      });
+    let text = '';
+    let wake = () => {};
+    let closed = false;
+    control.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+      wake();
     });
+    // Also when the part dies: what it wrote before that is read first.
+    control.once('close', () => {
+      closed = true;
+      wake();
+    });
+    const next = async (limitMs: number | undefined): Promise<PartMessage | undefined> => {
+      const timer = limitMs === undefined ? undefined : setTimeout(() => control.destroy(), limitMs);
+      while (!text.includes('\n') && !closed) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+      clearTimeout(timer);
+      const end = text.indexOf('\n');
+      if (end < 0) return undefined;
+      const line = text.slice(0, end);
+      text = text.slice(end + 1);
+      return JSON.parse(line);
+    };
+    return { next };
   }
 }
 

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { EXIT } from './exitCodes.ts';
 import { helpTail } from './help.ts';
 import { addInspection } from './tree/inspection.ts';
+import { addKeys } from './tree/keys.ts';
 import { addRunning } from './tree/running.ts';
 import { addSetup } from './tree/setup.ts';
 
@@ -37,6 +38,7 @@ export function createProgram(onExit: (code: number) => void): Command {
     );
   addRunning(program, onExit);
   addInspection(program);
+  addKeys(program);
   addSetup(program);
   return program;
 }

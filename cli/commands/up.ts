@@ -76,6 +76,8 @@ function supervise(context: Context, folder: Folder, options: UpOptions): Superv
       },
       down: (part, why, retryMs) =>
         say({ event: 'partEnded', part, why, retryMs }, `the ${part} ended (${why}); next try in ${retryMs / 1000} s`),
+      sealed: ({ code, message }) =>
+        say({ event: 'storeSealed', code, message }, `the store is sealed: ${message} It goes on by itself then.`),
       log: (part, { level, message }) => say({ event: 'log', part, level, message }, `${part}: ${message}`),
     },
   });

@@ -15,6 +15,8 @@ export interface SupervisorEvents {
   /** A part came up, also again after a crash. */
   up(part: string, pid: number): void;
   down(part: string, why: string, retryMs: number): void;
+  /** The store waits for its keys. */
+  sealed(reason: { code: string; message: string }): void;
   log(part: string, line: LogLine): void;
 }
 
@@ -138,6 +140,7 @@ export class Supervisor {
       log: log.follow,
       logPath: logFile(this.#folder.files, name),
       env: this.#env,
+      sealed: (reason) => this.#events.sealed(reason),
     });
     if (this.#stopping.signal.aborted) {
       await started.part.stop();

@@ -1,11 +1,20 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
-import type { PartMessage, StoreBootstrap } from '../../api/bootstrap.ts';
+import type { KekSpec, PartMessage, StoreBootstrap } from '../../api/bootstrap.ts';
 import { stateFiles } from '../../lib/stateDir.ts';
 import { ensureKekFile } from '../../store/vault/kekFile.ts';
 
 const MAIN = new URL('../../store/main.ts', import.meta.url).pathname;
+
+interface StoreOptions {
+  port?: number;
+  /** Whether a key file is made. */
+  key?: boolean;
+  kek?: KekSpec;
+  /** Told each time that the store says it is sealed, before it is ready. */
+  sealed?: (reason: { code: string; message: string }, child: ChildProcess) => void;
+}
 
 /** A store as its parent sees it: a process, bootstrapped on file descriptor 3. */
 export class StoreProcess {
@@ -30,11 +39,8 @@ export class StoreProcess {
   }
 
   /** Starts a store on the state directory, with a new key file if it is the first time. @throws StoreFailed */
-  static async start(
-    stateDir: string,
-    options: { port?: number; key?: boolean; databaseUrl?: string } = {},
-  ): Promise<StoreProcess> {
-    if (options.key !== false) ensureKekFile(stateFiles(stateDir));
+  static async start(stateDir: string, options: StoreOptions = {}): Promise<StoreProcess> {
+    if (options.key !== false && options.kek === undefined) ensureKekFile(stateFiles(stateDir));
     const child = spawn(process.execPath, [MAIN], { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
     const log: string[] = [];
     child.stderr!.setEncoding('utf8').on('data', (text: string) => log.push(text));
@@ -43,12 +49,17 @@ export class StoreProcess {
       stateDir,
       listenHost: '127.0.0.1',
       listenPort: options.port ?? 0,
-      databaseUrl: options.databaseUrl,
+      ...(options.kek && { kek: options.kek }),
     };
     const control = child.stdio[3] as Duplex;
     control.on('error', () => {});
     control.write(`${JSON.stringify(bootstrap)}\n`);
-    const message = await firstMessage(control);
+    const messages = messagesOf(control);
+    let message = await messages.next();
+    while (message?.type === 'sealed') {
+      options.sealed?.(message, child);
+      message = await messages.next();
+    }
     if (message?.type === 'ready' && 'storeUrl' in message)
       return new StoreProcess({ stateDir, child, ready: message, log });
     if (child.exitCode === null) await once(child, 'exit');
@@ -89,11 +100,30 @@ export class StoreFailed extends Error {
   }
 }
 
-async function firstMessage(control: Duplex): Promise<PartMessage | undefined> {
+/** What it says, one after the other; undefined when it is gone. */
+function messagesOf(control: Duplex): { next(): Promise<PartMessage | undefined> } {
   let text = '';
-  for await (const chunk of control.iterator({ destroyOnReturn: false })) {
+  let closed = false;
+  let wake = () => {};
+  control.on('data', (chunk: Buffer) => {
     text += chunk;
-    if (text.includes('\n')) return JSON.parse(text);
-  }
-  return undefined;
+    wake();
+  });
+  control.once('close', () => {
+    closed = true;
+    wake();
+  });
+  const next = async () => {
+    while (!text.includes('\n') && !closed) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    const end = text.indexOf('\n');
+    if (end < 0) return undefined;
+    const line = text.slice(0, end);
+    text = text.slice(end + 1);
+    return JSON.parse(line);
+  };
+  return { next };
 }
