@@ -1,4 +1,4 @@
-import { HEARTBEAT_SECONDS, type ObjectEvent } from '../../api/protocol.ts';
+import { HEARTBEAT_SECONDS, type ObjectEvent, type SessionEvent } from '../../api/protocol.ts';
 import type { Session } from '../../api/session.ts';
 import type { Change } from '../persist/repository.ts';
 import type { State } from '../state.ts';
@@ -61,6 +61,12 @@ export class Hub {
       if (credential === undefined) continue;
       for (const stream of this.#operators) stream.send({ type: 'credential', credential } satisfies ObjectEvent);
     }
+  }
+
+  /** Asks everybody for a new certificate within that time. */
+  renewAll(withinSeconds: number): void {
+    for (const stream of this.#streams())
+      stream.send({ type: 'renew', withinSeconds } satisfies SessionEvent & ObjectEvent);
   }
 
   /** Ends all streams; the sessions live on. */
