@@ -18,6 +18,8 @@ export interface StateFiles {
   status: string;
   /** The last signed head of the audit chain, outside the database, so that truncating the one shows against the other. */
   auditHead: string;
+  /** What the owner wants of the audit beyond keeping it: retention and exports. Written by hand. */
+  auditConfig: string;
   /** Name of this replica of a store whose database is elsewhere. */
   replica: string;
   /** RunFile: how to reach a running store. */
@@ -37,6 +39,7 @@ export function stateFiles(stateDir: string): StateFiles {
       Buffer.byteLength(socket) <= SOCKET_PATH_LIMIT ? socket : join(tmpdir(), `sidekey-${digest}`, 'admin.sock'),
     status: join(dir, 'status.json'),
     auditHead: join(dir, 'audit.head'),
+    auditConfig: join(dir, 'audit.yaml'),
     replica: join(dir, 'replica'),
     run: join(dir, 'run.json'),
   };

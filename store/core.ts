@@ -4,8 +4,11 @@ import { errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { StateFiles } from '../lib/stateDir.ts';
 import { Audit } from './audit/audit.ts';
+import { readAuditConfig } from './audit/export/config.ts';
+import { AuditExports } from './audit/export/exports.ts';
 import { AuditHeadFile } from './audit/headFile.ts';
 import { Refusals } from './audit/refusals.ts';
+import { AuditRetention } from './audit/retention.ts';
 import { AuditSigner } from './audit/signer.ts';
 import { UsageRecorder } from './audit/usage.ts';
 import type { Settings } from './config.ts';
@@ -71,6 +74,10 @@ export async function openCore(options: {
 
     const state = new State(snapshot);
     const audit = new Audit({ clock, repository, vault, signer });
+    await audit.followKey();
+    const { exports, retention } = readAuditConfig(files.auditConfig);
+    const auditExports = new AuditExports(exports, { audit, repository, clock, log });
+    const auditRetention = new AuditRetention({ audit, clock, repository, retention });
     const usage = new UsageRecorder({ clock, audit });
     const refusalLimit = new RateLimit({ clock, burst: settings.refusalBurst, perSecond: settings.refusalsPerSecond });
     const refusals = new Refusals({ audit, limit: refusalLimit, log });
@@ -91,7 +98,7 @@ export async function openCore(options: {
     });
 
     // In this order: what is granted and who lives is known before anybody is told.
-    const followers = [state, ca, sessions, limits, leases, rotation, hub, audit, headFile];
+    const followers = [state, ca, sessions, limits, leases, rotation, hub, audit, auditExports, headFile];
     repository.onCommit((changes) => {
       for (const follower of followers) {
         if (follower instanceof State) follower.apply(changes);
@@ -104,6 +111,7 @@ export async function openCore(options: {
     const kek = new KekRotation({ repository, vault, audit, clock, log, stateDir: files.dir, batch });
     await kek.resume();
 
+    auditExports.start();
     let pruneAtMs = 0;
     const drain = new AbortController();
     return {
@@ -113,6 +121,7 @@ export async function openCore(options: {
       kek,
       state,
       audit,
+      auditExports,
       usage,
       refusals,
       identities,
@@ -139,6 +148,8 @@ export async function openCore(options: {
         if (clock.monotonicMs() < pruneAtMs) return;
         pruneAtMs = clock.monotonicMs() + PRUNE_MS;
         await repository.transaction((tx) => tx.prune(clock.nowMs() - KEEP_MS));
+        await audit.followKey();
+        await auditRetention.tick();
       },
       /** Aborts when what would go on for ever (event streams, followed audits) has to end. */
       draining: drain.signal,
@@ -149,6 +160,7 @@ export async function openCore(options: {
       close: async () => {
         hub.close();
         await kek.close();
+        await auditExports.close();
         await repository.close();
         headFile.close();
         vault.close();

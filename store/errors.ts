@@ -106,6 +106,11 @@ export const STORE_ERRORS = {
     help: 'The PostgreSQL server cannot be reached or refuses the login; its address is in databaseUrl, the password there or in PGPASSWORD.',
   },
   StoreRunning: { status: 0, retryable: false, help: 'Another store uses the state directory; stop it first.' },
+  AuditConfigInvalid: {
+    status: 0,
+    retryable: false,
+    help: 'The audit.yaml file of the state directory cannot be read or says what is not possible; correct it, or move it away.',
+  },
   AuditTruncated: {
     status: 0,
     retryable: false,
