@@ -9,7 +9,8 @@ import type { Session } from './session.ts';
  * |---|---|---|
  * | anyone with a join token, no client certificate | POST /v1/join JoinRequest | JoinAnswer |
  * | sidecar, operator | POST /v1/renew RenewRequest | JoinAnswer |
- * | sidecar | GET /v1/session/events | SessionEvent, one JSON object a line, without end |
+ * | sidecar | GET /v1/session/events?cursor=CURSOR | SessionEvent, one JSON object a line, without end |
+ * | sidecar | GET /v1/session/snapshot?cursor=CURSOR | the SessionEvents that the stream would begin with, and no more |
  * | sidecar | POST /v1/leases LeaseRequest | material frame with the LEASE_HEADERS |
  * | sidecar | POST /v1/usage UsageReport | 204 |
  * | sidecar | DELETE /v1/session | 204 |
@@ -52,20 +53,30 @@ export interface JoinAnswer {
 
 /** Bytes and newline-free JSON objects; `heartbeat` comes every HEARTBEAT_SECONDS, and whoever misses three reconnects. */
 export type SessionEvent =
-  /** Always the first: everything this session may use. `versions`: credential → version in force (0: no material yet). */
-  | { type: 'snapshot'; grants: Grant[]; versions: Record<string, number>; revoked?: RevokedGrant[] }
-  | { type: 'grant'; grant: Grant }
-  /** With `by`: it would be granted if that revocation did not stand, so that its hosts are refused instead of passed through. */
-  | { type: 'revoke'; integration: string; by?: string }
-  /** One lease is no good any more: drop it and cut what runs under it. */
-  | { type: 'lease-revoked'; lease: string }
-  /** A new version of a credential is in force (lease it anew), or none any more (0: give up what is held). */
-  | { type: 'version'; credential: string; version: number }
-  /** Renew the certificate within that time, each at a moment of its own: what the store is trusted by has changed. */
-  | { type: 'renew'; withinSeconds: number }
-  /** The session is over; drop everything. */
-  | { type: 'end'; reason: string }
-  | { type: 'heartbeat' };
+  /** The first, unless `resumed` is: everything this session may use. `versions`: credential → version in force (0: no material yet). */
+  (
+    | { type: 'snapshot'; grants: Grant[]; versions: Record<string, number>; revoked?: RevokedGrant[] }
+    /** The first for a reader whose `cursor` is still known: what it was told before holds, but for what follows now. */
+    | { type: 'resumed' }
+    | { type: 'grant'; grant: Grant }
+    /** With `by`: it would be granted if that revocation did not stand, so that its hosts are refused instead of passed through. */
+    | { type: 'revoke'; integration: string; by?: string }
+    /** One lease is no good any more: drop it and cut what runs under it. */
+    | { type: 'lease-revoked'; lease: string }
+    /** A new version of a credential is in force (lease it anew), or none any more (0: give up what is held). */
+    | { type: 'version'; credential: string; version: number }
+    /** Renew the certificate within that time, each at a moment of its own: what the store is trusted by has changed. */
+    | { type: 'renew'; withinSeconds: number }
+    /** The session is over; drop everything. */
+    | { type: 'end'; reason: string }
+    | { type: 'heartbeat' }
+  ) & {
+    /**
+     * Only for readers that ask with a `cursor`, empty at first: what to ask with after this event to be told no more than was missed. An event
+     * that changes something and has none makes the cursor before it void: others that belong to it follow.
+     */
+    cursor?: string;
+  };
 
 export const HEARTBEAT_SECONDS = 5;
 

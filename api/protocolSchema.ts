@@ -40,6 +40,9 @@ export const LeaseRequest = z.strictObject({
   single: z.literal(true).optional(),
 }) satisfies z.ZodType<LeaseRequestType>;
 
+/** Query of the event stream; members that a newer sidecar sends are dropped. */
+export const EventsQuery = z.object({ cursor: z.string().max(256).optional() });
+
 const RequestId = z.string().min(1).max(64).optional();
 
 /** Members that a newer sidecar sends are dropped, not refused. */

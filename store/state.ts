@@ -48,6 +48,11 @@ export class State {
     return grantsFor(session, this.#byNamespace.get(session.namespace)?.values() ?? [], this.credentials);
   }
 
+  /** Keys of the Integrations of a namespace. */
+  integrationsIn(namespace: string): Iterable<string> {
+    return this.#byNamespace.get(namespace)?.keys() ?? [];
+  }
+
   /** What one Integration grants the session. */
   grant(session: Session, integration: string): Grant | undefined {
     const record = this.integrations.get(integration);

@@ -1,6 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Pauses that double from `firstMs` to `limitMs`, each between half and the whole, so that many that failed at once do not return at once. */
+/**
+ * Pauses of any length up to a bound that doubles from `firstMs` to `limitMs`, so that many that failed at once come back spread over all of
+ * it ("full jitter": Brooker, Exponential Backoff and Jitter, AWS 2015).
+ */
 export class Backoff {
   readonly #firstMs: number;
   readonly #limitMs: number;
@@ -12,15 +15,15 @@ export class Backoff {
     this.#nextMs = options.firstMs;
   }
 
-  /** How long to wait this time. */
-  nextMs(): number {
+  /** How long to wait this time; what the store asks for comes on top. */
+  nextMs(retryAfterSeconds = 0): number {
     const ms = this.#nextMs;
     this.#nextMs = Math.min(2 * ms, this.#limitMs);
-    return ms * (0.5 + 0.5 * Math.random());
+    return Math.min(retryAfterSeconds, RETRY_AFTER_LIMIT_SECONDS) * 1000 + ms * Math.random();
   }
 
-  pause(): Promise<void> {
-    return delay(this.nextMs());
+  pause(retryAfterSeconds?: number): Promise<void> {
+    return delay(this.nextMs(retryAfterSeconds));
   }
 
   /** It went well. */
@@ -28,3 +31,6 @@ export class Backoff {
     this.#nextMs = this.#firstMs;
   }
 }
+
+/** Nobody is sent away for longer. */
+const RETRY_AFTER_LIMIT_SECONDS = 60;

@@ -16,16 +16,20 @@ const line = (event: object) => {
 const SNAPSHOT: SessionEvent = { type: 'snapshot', grants: [], versions: {} };
 
 /** A store that says what the test wants, byte by byte. */
-async function follow(answer: (socket: TLSSocket, attempt: number) => void, silenceMs?: number) {
+async function follow(answer: (socket: TLSSocket, attempt: number) => void, silenceMs?: number, pollMs?: number) {
   const ca = createTestCa('store');
   const { key, cert } = ca.issue({ dnsNames: [STORE_DNS_NAME] });
   const attemptsMs: number[] = [];
+  const paths: string[] = [];
   const sockets = new Set<TLSSocket>();
   const server = createServer({ key, cert }, (socket) => {
     attemptsMs.push(performance.now());
     sockets.add(socket);
     socket.on('error', () => {}).on('close', () => sockets.delete(socket));
-    socket.once('data', () => answer(socket, attemptsMs.length));
+    socket.once('data', (chunk) => {
+      paths.push(chunk.toString('latin1').split(' ')[1]!);
+      answer(socket, attemptsMs.length);
+    });
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const events: SessionEvent[] = [];
@@ -37,13 +41,14 @@ async function follow(answer: (socket: TLSSocket, attempt: number) => void, sile
     log: quiet,
     revoked: (reason) => revoked.push(reason),
     ...(silenceMs !== undefined && { silenceMs }),
+    ...(pollMs !== undefined && { pollMs }),
   });
   onTestFinished(() => {
     stream.close();
     for (const socket of sockets) socket.destroy();
     server.close();
   });
-  return { attemptsMs, events, revoked, sockets };
+  return { attemptsMs, events, paths, revoked, sockets };
 }
 
 test('events come however the bytes are cut', async () => {
@@ -80,15 +85,70 @@ test('heartbeats keep a stream open', async () => {
   expect(attemptsMs.length).toBe(1);
 });
 
-test('attempts are further and further apart, and close again after one that went well', async () => {
-  const { attemptsMs } = await follow((socket, attempt) => {
-    if (attempt === 5) socket.write(HEAD + line(SNAPSHOT));
-    socket.end();
+test('a stream that breaks off goes on where it was', async () => {
+  const { events, paths } = await follow((socket, attempt) => {
+    if (attempt === 1) socket.end(HEAD + line({ ...SNAPSHOT, cursor: 'a.b.1' }) + line({ type: 'heartbeat' }));
+    else socket.write(HEAD + line({ type: 'resumed', cursor: 'a.b.1' }));
   });
-  await until(() => attemptsMs.length === 6);
-  const pauses = attemptsMs.slice(1).map((ms, i) => ms - attemptsMs[i]!);
-  expect(pauses[3]).toBeGreaterThan(390);
-  expect([pauses[0]! < 390, pauses[4]! < 390]).toEqual([true, true]);
+  await until(() => events.length === 3);
+  expect(paths).toEqual(['/v1/session/events?cursor=', '/v1/session/events?cursor=a.b.1']);
+  expect(events.at(-1)).toEqual({ type: 'resumed', cursor: 'a.b.1' });
+});
+
+test('a stream that breaks off within a change begins anew, for it does not know where it was', async () => {
+  const { paths } = await follow((socket, attempt) => {
+    if (attempt === 1)
+      socket.end(HEAD + line({ ...SNAPSHOT, cursor: 'a' }) + line({ type: 'revoke', integration: 'default/example' }));
+    else socket.write(HEAD + line(SNAPSHOT));
+  });
+  await until(() => paths.length === 2);
+  expect(paths[1]).toBe('/v1/session/events?cursor=');
+});
+
+test('a store that sends streams away is asked again no sooner than it says', async () => {
+  const body = '{"code":"Overloaded","message":"x"}';
+  const head = `HTTP/1.1 503 Busy\r\nretry-after: 1\r\ncontent-length: ${body.length}\r\n\r\n`;
+  const { attemptsMs } = await follow((socket) => socket.write(head + body));
+  await until(() => attemptsMs.length === 2);
+  expect(attemptsMs[1]! - attemptsMs[0]!).toBeGreaterThan(950);
+});
+
+test('where no stream can be had the store is polled, and asked for no more than what is new', async () => {
+  const stands = /^\/v1\/session\/events/;
+  const { events, paths } = await follow(
+    (socket) => {
+      // Something between holds back what has no end.
+      if (stands.test(paths.at(-1)!)) return;
+      const known = paths.at(-1)!.endsWith('=c');
+      const text = line(known ? { type: 'resumed', cursor: 'c' } : { ...SNAPSHOT, cursor: 'c' });
+      socket.end(`${HEAD}${text}0\r\n\r\n`);
+    },
+    60_000,
+    100,
+  );
+  await until(() => events.length >= 2);
+  expect(events.slice(0, 2)).toEqual([
+    { ...SNAPSHOT, cursor: 'c' },
+    { type: 'resumed', cursor: 'c' },
+  ]);
+  expect(paths.filter((path) => !stands.test(path)).slice(0, 2)).toEqual([
+    '/v1/session/snapshot?cursor=',
+    '/v1/session/snapshot?cursor=c',
+  ]);
+});
+
+test('while the stream lives the store is not polled', async () => {
+  const { paths } = await follow(
+    (socket) => {
+      socket.write(HEAD + line(SNAPSHOT));
+      const timer = setInterval(() => socket.write(line({ type: 'heartbeat' })), 20);
+      socket.on('close', () => clearInterval(timer));
+    },
+    1_000,
+    200,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  expect(paths).toEqual(['/v1/session/events?cursor=']);
 });
 
 test.each([

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { LEASE_HEADERS } from '../../api/protocol.ts';
 import {
   CredentialRecord,
+  EventsQuery,
   IntegrationRecord,
   JoinRequest,
   LeaseRequest,
@@ -75,8 +76,16 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     await store.repository.caughtUp();
     // Between the hook and here the session may have ended; from here on the hub is told.
     if (!store.identities.alive(session(request))) throw storeError('IdentityRevoked');
+    const { cursor } = parse(EventsQuery, request.query);
     reply.hijack();
-    hub.openSession(session(request).session, new NdjsonStream(reply.raw, settings.streamLagLimitBytes));
+    hub.openSession(session(request).session, new NdjsonStream(reply.raw, settings.streamLagLimitBytes), cursor);
+  });
+  app.get('/v1/session/snapshot', forSession, async (request, reply) => {
+    const { cursor } = parse(EventsQuery, request.query);
+    return reply
+      .type('application/x-ndjson')
+      .header('cache-control', 'no-store')
+      .send(hub.snapshot(session(request).session, cursor));
   });
   app.post('/v1/leases', forSession, async (request, reply) => {
     const lease = await leases.issue(session(request), parse(LeaseRequest, request.body), sourceOf(request));

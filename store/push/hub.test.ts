@@ -119,6 +119,77 @@ test('an Integration that moves to another credential is told with that version'
   expect(await next()).toEqual({ type: 'version', credential: 'default/second', version: 2 });
 });
 
+test('a reader that comes back is told what it missed, step by step', async () => {
+  await applyCredential();
+  await applyIntegration();
+  const first = await read((stream) => core.store.hub.openSession(session(), stream, ''));
+  const snapshot = await first();
+  expect(snapshot).toMatchObject({ type: 'snapshot', cursor: expect.any(String) });
+  const back = (cursor = snapshot!.cursor!) => read((stream) => core.store.hub.openSession(session(), stream, cursor));
+  const unchanged = await back();
+  expect(await unchanged()).toEqual({ type: 'resumed', cursor: snapshot!.cursor });
+  await applyIntegration({ subjects: { tags: ['others'] } });
+  await applyIntegration();
+  const missed = await back();
+  expect(await missed()).toEqual({ type: 'resumed' });
+  const revoked = (await missed())!;
+  expect(revoked).toEqual({ type: 'revoke', integration: 'default/example', cursor: expect.any(String) });
+  expect(await missed()).toMatchObject({ type: 'grant' });
+  const last = (await missed())!;
+  expect(last).toMatchObject({ type: 'version', cursor: expect.any(String) });
+  // In the middle of it, and at its end.
+  const between = await back(revoked.cursor);
+  expect([await between(), await between()]).toMatchObject([{ type: 'resumed' }, { type: 'grant' }]);
+  expect(await (await back(last.cursor))()).toEqual({ type: 'resumed', cursor: last.cursor });
+});
+
+test('a cursor outlives the store where nothing has changed, and is worth nothing where something has', async () => {
+  await applyCredential();
+  await applyIntegration();
+  const opened = (cursor: string, of = session()) =>
+    read((stream) => core.store.hub.openSession(of, stream, cursor)).then((next) => next());
+  const { cursor } = (await opened(''))!;
+  await core.reopen();
+  expect(await opened(cursor!)).toMatchObject({ type: 'resumed', cursor: expect.any(String) });
+  expect(await opened(cursor!, session({ id: 'other', tags: [] }))).toMatchObject({ type: 'snapshot' });
+  await put('a');
+  await core.reopen();
+  expect(await opened(cursor!)).toMatchObject({ type: 'snapshot', versions: { 'default/key': 1 } });
+  for (const wrong of ['nonsense', `${cursor}9`, '..', 'a.b.-1'])
+    expect(await opened(wrong)).toMatchObject({ type: 'snapshot' });
+});
+
+test('whoever was away for too many changes is told everything anew', async () => {
+  await applyCredential();
+  const { cursor } = (await (await read((stream) => core.store.hub.openSession(session(), stream, '')))())!;
+  for (let i = 0; i < 40; i += 1) await applyIntegration({ alias: `a${i}` });
+  const next = await read((stream) => core.store.hub.openSession(session(), stream, cursor));
+  expect(await next()).toMatchObject({ type: 'snapshot', grants: [{ alias: 'a39' }] });
+});
+
+test('a reader that does not ask for cursors gets none', async () => {
+  await applyCredential();
+  const next = await sidecar();
+  expect(await next()).toEqual({ type: 'snapshot', grants: [], versions: {} });
+  await applyIntegration();
+  await next();
+  expect(await next()).toEqual({ type: 'version', credential: 'default/key', version: 0 });
+});
+
+test('many sessions alike are told by one computation, and each hears it once', async () => {
+  await applyCredential();
+  const readers: Awaited<ReturnType<typeof sidecar>>[] = [];
+  for (let i = 0; i < 300; i += 1) readers.push(await sidecar(session({ id: `s${i}` })));
+  await Promise.all(readers.map((next) => next()));
+  await applyIntegration();
+  await put('a');
+  for (const next of readers) {
+    expect(await next()).toMatchObject({ type: 'grant' });
+    expect(await next()).toMatchObject({ type: 'version', version: 0 });
+    expect(await next()).toMatchObject({ type: 'version', version: 1 });
+  }
+});
+
 test('removed material is version 0', async () => {
   await applyCredential({ source: 'store' });
   await core.store.materials.set('default/key', frameOf('a'), 'test');

@@ -1,22 +1,38 @@
-import { HEARTBEAT_SECONDS, type ObjectEvent, type SessionEvent } from '../../api/protocol.ts';
+import type { ObjectEvent, SessionEvent } from '../../api/protocol.ts';
 import type { Session } from '../../api/session.ts';
+import { namespaceOf } from '../grants.ts';
 import type { Change } from '../persist/repository.ts';
 import type { State } from '../state.ts';
+import type { Audience } from './audience.ts';
+import { Audiences } from './audiences.ts';
+import { Heartbeats } from './heartbeats.ts';
 import type { NdjsonStream } from './ndjsonStream.ts';
 import { SessionFeed } from './sessionFeed.ts';
 
+/** Readers that are told in one turn of the event loop: in between, requests get theirs. */
+const TURN_LIMIT = 128;
+
+export interface HubOptions {
+  state: State;
+  streamsPerSession: number;
+  /** Told how long after its commit a change was on its way to a reader. */
+  pushed?: ((ms: number) => void) | undefined;
+}
+
 /** All open event streams: tells each what a commit changed for it. */
 export class Hub {
-  readonly #state: State;
-  readonly #streamsPerSession: number;
+  readonly #o: HubOptions;
+  readonly #audiences: Audiences;
   readonly #feeds = new Map<string, SessionFeed[]>();
   readonly #operators = new Set<NdjsonStream>();
-  readonly #heartbeat: NodeJS.Timeout;
+  readonly #heartbeats = new Heartbeats();
+  /** Readers that may not have been told all, and since when; the one whose turn it is first. */
+  readonly #due = new Map<SessionFeed, number>();
+  #telling = false;
 
-  constructor(options: { state: State; streamsPerSession: number }) {
-    this.#state = options.state;
-    this.#streamsPerSession = options.streamsPerSession;
-    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_SECONDS * 1000).unref();
+  constructor(options: HubOptions) {
+    this.#o = options;
+    this.#audiences = new Audiences(options.state);
   }
 
   /** Whether a sidecar of the session listens now. */
@@ -24,19 +40,35 @@ export class Hub {
     return this.#feeds.has(session.id);
   }
 
-  openSession(session: Session, stream: NdjsonStream): void {
-    const feed = new SessionFeed(session, stream, this.#state);
+  /** How many streams are open. */
+  count(): { session: number; operator: number } {
+    let session = 0;
+    for (const feeds of this.#feeds.values()) session += feeds.length;
+    return { session, operator: this.#operators.size };
+  }
+
+  /** `cursor`: what the reader saw last, if it can resume; empty if it has seen nothing. */
+  openSession(session: Session, stream: NdjsonStream, cursor?: string): void {
+    const feed = new SessionFeed({ session, stream, audience: this.#audiences.of(session), cursor });
     const feeds = this.#feeds.get(session.id) ?? [];
     feeds.push(feed);
     this.#feeds.set(session.id, feeds);
+    this.#audiences.join(feed);
+    this.#heartbeats.add(stream);
     // One that lost its connection comes back before we notice: the newest are the living ones.
-    if (feeds.length > this.#streamsPerSession) feeds[0]!.stream.end();
+    if (feeds.length > this.#o.streamsPerSession) feeds[0]!.stream.end();
     if (stream.closed) this.#drop(feed);
     else stream.onClose(() => this.#drop(feed));
   }
 
+  /** What a stream of the session would begin with. */
+  snapshot(session: Session, cursor?: string): Buffer {
+    return this.#audiences.of(session).open(cursor).lines;
+  }
+
   openOperator(stream: NdjsonStream): void {
     this.#operators.add(stream);
+    this.#heartbeats.add(stream);
     stream.onClose(() => this.#operators.delete(stream));
     stream.send({ type: 'ready' } satisfies ObjectEvent);
   }
@@ -49,18 +81,19 @@ export class Hub {
       if (change.kind === 'material') credentials.add(change.key);
       if (change.kind === 'credential') {
         credentials.add(change.key);
-        for (const { key } of this.#state.integrationsOf(change.key)) integrations.add(key);
+        for (const { key } of this.#o.state.integrationsOf(change.key)) integrations.add(key);
       }
       if (change.kind === 'session' && change.endReason !== undefined) this.#end(change.session, change.endReason);
     }
-    if (integrations.size > 0 || credentials.size > 0) {
-      for (const feeds of this.#feeds.values()) for (const feed of feeds) feed.update(integrations, credentials);
+    for (const namespace of this.#namespacesOf(integrations, credentials)) {
+      for (const audience of this.#audiences.in(namespace)) this.#update(audience, integrations, credentials);
     }
-    for (const key of credentials) {
-      const credential = this.#state.stored(key);
-      if (credential === undefined) continue;
-      for (const stream of this.#operators) stream.send({ type: 'credential', credential } satisfies ObjectEvent);
-    }
+    this.#tellOperators(credentials);
+  }
+
+  /** Looks again at everything that is granted to anybody. */
+  recheck(): void {
+    for (const audience of this.#audiences) this.#update(audience, audience.integrations, []);
   }
 
   /** Asks everybody for a new certificate within that time. */
@@ -71,7 +104,7 @@ export class Hub {
 
   /** Ends all streams; the sessions live on. */
   close(): void {
-    clearInterval(this.#heartbeat);
+    this.#heartbeats.close();
     this.endStreams();
   }
 
@@ -80,12 +113,53 @@ export class Hub {
     for (const stream of this.#streams()) stream.end();
   }
 
-  #end(session: Session, reason: string): void {
-    for (const feed of this.#feeds.get(session.id) ?? []) feed.stream.end({ type: 'end', reason });
+  #update(audience: Audience, integrations: Iterable<string>, credentials: Iterable<string>): void {
+    if (!audience.update(integrations, credentials)) return;
+    const nowMs = performance.now();
+    for (const feed of this.#audiences.feedsOf(audience)) if (!this.#due.has(feed)) this.#due.set(feed, nowMs);
+    if (this.#telling || this.#due.size === 0) return;
+    this.#telling = true;
+    setImmediate(() => this.#tell());
   }
 
-  #beat(): void {
-    for (const stream of this.#streams()) stream.heartbeat();
+  /** Tells some of those who have not been told, and the rest in the next turn. */
+  #tell(): void {
+    let told = 0;
+    for (const [feed, sinceMs] of this.#due) {
+      if (told === TURN_LIMIT) break;
+      this.#due.delete(feed);
+      if (!feed.advance()) continue;
+      told += 1;
+      this.#o.pushed?.(performance.now() - sinceMs);
+    }
+    this.#telling = this.#due.size > 0;
+    if (this.#telling) setImmediate(() => this.#tell());
+  }
+
+  /** Where sessions may be told something. */
+  #namespacesOf(integrations: Iterable<string>, credentials: Iterable<string>): Set<string> {
+    const namespaces = new Set<string>();
+    for (const key of integrations) namespaces.add(namespaceOf(key));
+    for (const credential of credentials) {
+      for (const { key } of this.#o.state.integrationsOf(credential)) namespaces.add(namespaceOf(key));
+    }
+    return namespaces;
+  }
+
+  #tellOperators(credentials: Iterable<string>): void {
+    if (this.#operators.size === 0) return;
+    for (const key of credentials) {
+      const credential = this.#o.state.stored(key);
+      if (credential === undefined) continue;
+      for (const stream of this.#operators) stream.send({ type: 'credential', credential } satisfies ObjectEvent);
+    }
+  }
+
+  #end(session: Session, reason: string): void {
+    for (const feed of this.#feeds.get(session.id) ?? []) {
+      feed.advance();
+      feed.stream.end({ type: 'end', reason });
+    }
   }
 
   #streams(): NdjsonStream[] {
@@ -93,6 +167,8 @@ export class Hub {
   }
 
   #drop(feed: SessionFeed): void {
+    this.#audiences.leave(feed);
+    this.#due.delete(feed);
     const left = this.#feeds.get(feed.session.id)?.filter((other) => other !== feed) ?? [];
     if (left.length === 0) this.#feeds.delete(feed.session.id);
     else this.#feeds.set(feed.session.id, left);

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 const CONTENT_TYPE = 'application/x-ndjson';
 /** Heartbeats that a reader may leave unread. */
 const MISSED_LIMIT = 3;
+const HEARTBEAT = lineOf({ type: 'heartbeat' });
 
 /** An answer without end: one JSON object a line. A reader that falls too far behind is cut off, so that it costs a bounded amount of memory. */
 export class NdjsonStream {
@@ -26,15 +27,20 @@ export class NdjsonStream {
   }
 
   send(line: object): void {
+    this.write(lineOf(line));
+  }
+
+  /** Whole lines that may be on their way to others too: nobody changes them any more. */
+  write(lines: Buffer): void {
     if (this.closed) return;
     if (this.#response.writableLength > this.#lagLimitBytes) this.#response.destroy();
-    else this.#response.write(`${JSON.stringify(line)}\n`);
+    else this.#response.write(lines);
   }
 
   heartbeat(): void {
     this.#missed = this.#response.writableNeedDrain ? this.#missed + 1 : 0;
     if (this.#missed >= MISSED_LIMIT) this.#response.destroy();
-    else this.send({ type: 'heartbeat' });
+    else this.write(HEARTBEAT);
   }
 
   end(line?: object): void {
@@ -42,4 +48,8 @@ export class NdjsonStream {
     if (line !== undefined) this.send(line);
     this.#response.end();
   }
+}
+
+function lineOf(value: object): Buffer {
+  return Buffer.from(`${JSON.stringify(value)}\n`);
 }
