@@ -12,7 +12,7 @@ import { KekError, type KekProvider, type WrappedKey } from './kek.ts';
 import { ownKeys, sum, takeCensus } from './kekCensus.ts';
 import { createKekFile } from './kekFile.ts';
 import { type KekSpec, openKek, sameKek } from './kekSpec.ts';
-import { KEK_IN_FORCE } from './openVault.ts';
+import { KEK_IN_FORCE, specsOf } from './openVault.ts';
 import { KEK_ID, type Vault } from './vault.ts';
 
 /** Name in the meta table of the rotation that goes on. */
@@ -117,15 +117,17 @@ export class KekRotation {
     if (this.#work === undefined) {
       const target = await this.#target(to);
       const census = await takeCensus(repository);
+      // All of them, so that a process that starts in the middle knows where the old keys are.
+      const specs = vault.keyring.providers.map(({ spec }) => spec);
       await repository.transaction(async (tx) => {
         if ((await tx.meta(ROTATION)) !== undefined) return;
         const from = (await tx.meta(KEK_ID))?.toString() ?? '';
-        const running: Running = { from, to: target.id, startedAt: new Date(clock.nowMs()).toISOString(), by };
-        await tx.setMeta(KEK_ID, Buffer.from(target.id));
-        await tx.setMeta(KEK_IN_FORCE, Buffer.from(JSON.stringify(target.spec)));
+        const running: Running = { from, to: target, startedAt: new Date(clock.nowMs()).toISOString(), by };
+        await tx.setMeta(KEK_ID, Buffer.from(target));
+        await tx.setMeta(KEK_IN_FORCE, Buffer.from(JSON.stringify(specs)));
         await tx.setMeta(ROTATION, Buffer.from(JSON.stringify(running)));
         const counts = { dataKeys: sum(census.dataKeys), ownKeys: sum(census.ownKeys) };
-        await audit.append(tx, { kind: 'kek.rotation.started', from, to: target.id, ...counts, by });
+        await audit.append(tx, { kind: 'kek.rotation.started', from, to: target, ...counts, by });
       });
       const running = await this.#running();
       if (running !== undefined) {
@@ -199,18 +201,19 @@ export class KekRotation {
     const { repository, stateDir, vault } = this.#o;
     const { keyring } = vault;
     if (!keyring.providers.some(({ provider }) => provider.knows(current))) {
-      const inForce = await repository.transaction((tx) => tx.meta(KEK_IN_FORCE));
-      if (inForce === undefined) return;
-      const spec = JSON.parse(inForce.toString()) as KekSpec;
-      const provider = openKek(spec, stateDir);
-      await provider.health();
-      keyring.add(spec, provider);
+      const specs = specsOf(await repository.transaction((tx) => tx.meta(KEK_IN_FORCE)));
+      for (const spec of specs) {
+        if (keyring.providers.some((one) => sameKek(one.spec, spec, stateDir))) continue;
+        const provider = openKek(spec, stateDir);
+        await provider.health();
+        keyring.add(spec, provider);
+      }
     }
     keyring.current = current;
   }
 
   /** The key to rotate to: made if that can be done here, and tried before anything depends on it. */
-  async #target(to: KekSpec | undefined): Promise<{ id: string; spec: KekSpec }> {
+  async #target(to: KekSpec | undefined): Promise<string> {
     const { keyring } = this.#o.vault;
     const inForce = keyring.providers.find(({ provider }) => provider.knows(keyring.current));
     if (inForce === undefined || keyring.sealed !== undefined) throw storeError('StoreSealed', keyring.sealed?.message);
@@ -228,7 +231,7 @@ export class KekRotation {
       const id = await this.#newKey(entry.provider);
       const probe = await entry.provider.wrap(id, PROBE, PROBE);
       (await entry.provider.unwrap(probe, PROBE)).fill(0);
-      return { id, spec };
+      return id;
     } catch (error) {
       const code = storeErrorCode(error);
       if (code !== undefined && code !== 'KekNotRotatable' && !code.startsWith('Kek')) throw error;
@@ -359,6 +362,8 @@ export class KekRotation {
     await repository.transaction(async (tx) => {
       if ((await tx.meta(ROTATION)) === undefined) return;
       await tx.deleteMeta(ROTATION);
+      const specs = vault.keyring.providers.filter(({ provider }) => provider.knows(to)).map(({ spec }) => spec);
+      await tx.setMeta(KEK_IN_FORCE, Buffer.from(JSON.stringify(specs)));
       const counts = { dataKeys: sum(census.dataKeys) - others, ownKeys: sum(census.ownKeys), damaged: others };
       await audit.append(tx, { kind: 'kek.rotation.finished', from, to, ...counts });
     });

@@ -12,7 +12,7 @@ import { Keyring } from './keyring.ts';
 import { type SealReason, StoreSealed, sealReason } from './sealed.ts';
 import { KEK_ID, Vault } from './vault.ts';
 
-/** Name in the meta table of the spec that keys were last rotated to, where that is not what the bootstrap says. */
+/** Name in the meta table of the specs of all that keys are under since the first rotation: two while one goes on from one place to another. */
 export const KEK_IN_FORCE = 'kek in force';
 /** Name of an own key that is there to be opened: it proves that the KEK is the right one. */
 const KEK_CHECK = 'kek check';
@@ -42,10 +42,7 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     inForce: await tx.meta(KEK_IN_FORCE),
   }));
   const specs = [spec];
-  if (inForce !== undefined) {
-    const moved = JSON.parse(inForce.toString()) as KekSpec;
-    if (!sameKek(moved, spec, stateDir)) specs.push(moved);
-  }
+  for (const other of specsOf(inForce)) if (!specs.some((one) => sameKek(one, other, stateDir))) specs.push(other);
   const opened = openAll(specs, stateDir);
   try {
     const problem = await usable(opened, bound);
@@ -56,6 +53,11 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     const reason = error instanceof StoreSealed ? error.reason : isReturning(opened, error) && sealReason(error);
     throw reason ? new StoreSealed(reason, () => looked(options, specs, bound)) : startError(error);
   }
+}
+
+/** What the meta table says under KEK_IN_FORCE. */
+export function specsOf(inForce: Buffer | undefined): KekSpec[] {
+  return inForce === undefined ? [] : JSON.parse(inForce.toString());
 }
 
 /** Before a database is made: one whose key file is missing could never be told from one that has lost it. @throws KekMissing, KekExposed, KekMalformed */
