@@ -33,8 +33,12 @@ async function connect(opened: (stream: NdjsonStream) => void): Promise<Incoming
 async function read<Event = SessionEvent>(opened: (stream: NdjsonStream) => void) {
   const lines = createInterface({ input: await connect(opened) })[Symbol.asyncIterator]();
   return async (): Promise<Event | undefined> => {
-    const { done, value } = await lines.next();
-    return done ? undefined : JSON.parse(value);
+    for (;;) {
+      const { done, value } = await lines.next();
+      if (done) return undefined;
+      const event = JSON.parse(value);
+      if (event.type !== 'heartbeat') return event;
+    }
   };
 }
 
