@@ -41,6 +41,7 @@ export interface StoreBootstrap {
 
 /** To the operator and the sidecar: how to reach the store and become known to it. */
 export interface JoinBootstrap {
+  /** https:// URL, or those of several replicas with commas between: where one fails, the next is tried. */
   storeUrl: string;
   trustBundlePem: string;
   joinToken: string;

@@ -80,7 +80,7 @@ export async function startSidecar(options: SidecarOptions): Promise<RunningSide
   grants.onRevoked((integration) => upstreams.dropIdle((id) => id.endsWith(` ${integration}`)));
   grants.onVersion((credential) => upstreams.dropIdle((id) => id.includes(` ${credential}@`)));
   const events = new EventStream({
-    address: identity.address,
+    replicas: identity.replicas,
     context: () => identity.context,
     event: (event) => (event.type === 'renew' ? identity.renewWithin(event.withinSeconds) : grants.apply(event)),
     log,

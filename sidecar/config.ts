@@ -39,7 +39,7 @@ const port: Check = (value) => Number.isInteger(value) && (value as number) >= 0
 
 const CHECKS: Record<keyof SidecarBootstrap, { check: Check; expected: string }> = {
   part: { check: (value) => value === 'sidecar', expected: 'sidecar' },
-  storeUrl: { check: isHttpsUrl, expected: 'an https:// URL' },
+  storeUrl: { check: areHttpsUrls, expected: 'https:// URLs with commas between' },
   trustBundlePem: { check: text, expected: 'a PEM text' },
   joinToken: { check: text, expected: 'a token' },
   proxyPort: { check: port, expected: 'a port, or 0' },
@@ -62,6 +62,7 @@ export function sidecarBootstrap(value: unknown): SidecarBootstrap {
   return given as unknown as SidecarBootstrap;
 }
 
-function isHttpsUrl(value: unknown): boolean {
-  return typeof value === 'string' && URL.canParse(value) && new URL(value).protocol === 'https:';
+function areHttpsUrls(value: unknown): boolean {
+  const isHttps = (url: string) => URL.canParse(url) && new URL(url).protocol === 'https:';
+  return typeof value === 'string' && value.split(',').every(isHttps);
 }

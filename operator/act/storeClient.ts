@@ -22,7 +22,11 @@ const ANSWER_MS = 15_000;
 /** The store's codes that end an identity. */
 const LOST = new Set(['NotAuthenticated', 'IdentityRevoked', 'NotPermitted']);
 
+/** Codes after which another replica is asked. */
+const UNABLE = new Set(['StoreUnreachable', 'StorageFailed', 'StoreSealed']);
+
 export interface StoreAddress {
+  /** Several with commas between. */
   storeUrl: string;
   trustBundlePem: string;
 }
@@ -32,30 +36,31 @@ export class StoreRefusal extends CodedError {}
 
 /** The operator's side of the protocol (api/protocol.ts), over mTLS with a P-256 key that never leaves the process. */
 export class StoreClient {
-  readonly #storeUrl: string;
+  readonly #replicas: Replicas;
   #agent: Agent;
   #renewInSeconds: number;
 
-  private constructor(storeUrl: string, identity: Identity) {
-    this.#storeUrl = storeUrl;
+  private constructor(replicas: Replicas, identity: Identity) {
+    this.#replicas = replicas;
     this.#agent = agentOf(identity);
     this.#renewInSeconds = identity.answer.renewInSeconds;
   }
 
   /** @throws JoinRefused, StoreUnreachable */
   static async join(store: StoreAddress, joinToken: string): Promise<StoreClient> {
+    const replicas = new Replicas(store.storeUrl);
     const stranger = new Agent({ connect: connectOptions(store.trustBundlePem) });
     try {
       const identity = await obtainIdentity((publicKeyPem) =>
         call<JoinAnswer>(
           stranger,
-          store.storeUrl,
+          replicas,
           'POST',
           '/v1/join',
           json({ joinToken, publicKeyPem } satisfies JoinRequest),
         ),
       );
-      return new StoreClient(store.storeUrl, identity);
+      return new StoreClient(replicas, identity);
     } catch (error) {
       if (error instanceof StoreRefusal) throw operatorError('JoinRefused', error.message, { cause: error });
       throw error;
@@ -112,12 +117,13 @@ export class StoreClient {
   /** The body of the event stream. @throws IdentityLost, StoreUnreachable, StoreRefusal */
   async events(signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
     const path = '/v1/objects/events';
+    const url = this.#replicas.current;
     try {
-      const answer = await request(new URL(path, this.#storeUrl), { dispatcher: this.#agent, signal, bodyTimeout: 0 });
+      const answer = await request(new URL(path, url), { dispatcher: this.#agent, signal, bodyTimeout: 0 });
       if (answer.statusCode !== 200) throw await refusalOf(answer);
       return answer.body;
     } catch (error) {
-      throw asOurs(error);
+      throw this.#replicas.told(url, asOurs(error));
     }
   }
 
@@ -126,7 +132,28 @@ export class StoreClient {
   }
 
   #call<T>(method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, body?: Body): Promise<T> {
-    return call<T>(this.#agent, this.#storeUrl, method, path, body);
+    return call<T>(this.#agent, this.#replicas, method, path, body);
+  }
+}
+
+/** The replicas of the store, of which one is talked to until it fails. */
+class Replicas {
+  readonly #urls: readonly string[];
+  #at = 0;
+
+  constructor(storeUrls: string) {
+    this.#urls = storeUrls.split(',');
+  }
+
+  get current(): string {
+    return this.#urls[this.#at]!;
+  }
+
+  /** Turns to the next replica if the error says that this one cannot do its work; gives the error back. */
+  told(url: string, error: Error): Error {
+    const code = errorCode(error) ?? '';
+    if (UNABLE.has(code) && url === this.current) this.#at = (this.#at + 1) % this.#urls.length;
+    return error;
   }
 }
 
@@ -165,13 +192,14 @@ function json(value: object): Body {
 
 async function call<T>(
   dispatcher: Dispatcher,
-  storeUrl: string,
+  replicas: Replicas,
   method: 'GET' | 'PUT' | 'POST' | 'DELETE',
   path: string,
   body?: Body,
 ): Promise<T> {
+  const url = replicas.current;
   try {
-    const answer = await request(new URL(path, storeUrl), {
+    const answer = await request(new URL(path, url), {
       dispatcher,
       method,
       ...(body !== undefined && { body: body.bytes, headers: { 'content-type': body.type } }),
@@ -180,7 +208,7 @@ async function call<T>(
     const text = await answer.body.text();
     return (text === '' ? undefined : JSON.parse(text)) as T;
   } catch (error) {
-    throw asOurs(error);
+    throw replicas.told(url, asOurs(error));
   }
 }
 

@@ -33,7 +33,7 @@ async function follow() {
   grants.onVersion((credential, version) => versions.push([credential, version]));
   const events: SessionEvent['type'][] = [];
   const stream = new EventStream({
-    address: identity.address,
+    replicas: identity.replicas,
     context: () => identity.context,
     event: (event) => {
       events.push(event.type);

@@ -6,6 +6,7 @@ import { STORE_DNS_NAME } from '../../api/protocol.ts';
 import { createTestCa } from '../upstream/testkit.ts';
 import { Connections } from './connections.ts';
 import type { StoreFailure } from './storeFailure.ts';
+import { StoreReplicas } from './storeReplicas.ts';
 
 /** Connections to a store that says what the test wants; `answer` is called for each request. */
 async function connections(answer: (socket: TLSSocket) => void) {
@@ -22,7 +23,7 @@ async function connections(answer: (socket: TLSSocket) => void) {
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const context = createSecureContext({ ca: ca.pem });
   const { port } = server.address() as AddressInfo;
-  const all = new Connections({ host: '127.0.0.1', port }, context);
+  const all = new Connections(new StoreReplicas([{ host: '127.0.0.1', port }]), context);
   onTestFinished(() => {
     all.close();
     for (const socket of sockets) socket.destroy();
@@ -102,4 +103,46 @@ test('an answer in many small pieces, chunked or to the end of the connection, i
   expect(await send()).toBe('abc'.repeat(50));
   const closing = await connections((socket) => socket.end('HTTP/1.1 200 OK\r\n\r\nto the end'));
   expect(await closing.send()).toBe('to the end');
+});
+
+test('where one replica is gone, or cannot reach its database, the next one is asked, and kept', async () => {
+  const ca = createTestCa('store');
+  const { key, cert } = ca.issue({ dnsNames: [STORE_DNS_NAME] });
+  const asked = [0, 0];
+  const unable = '{"code":"StorageFailed","message":"x"}';
+  const servers = ['503 Unavailable', '200 OK'].map((status, index) =>
+    createServer({ key, cert }, (socket) => {
+      socket
+        .on('error', () => {})
+        .on('data', () => {
+          asked[index]! += 1;
+          const body = index === 0 ? unable : 'fine';
+          socket.write(`HTTP/1.1 ${status}\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+        });
+    }),
+  );
+  for (const server of servers) await once(server.listen(0, '127.0.0.1'), 'listening');
+  const [first, second] = servers.map((server) => ({
+    host: '127.0.0.1',
+    port: (server.address() as AddressInfo).port,
+  }));
+  const gone = { host: '127.0.0.1', port: 1 };
+  const replicas = new StoreReplicas([gone, first!, second!]);
+  const all = new Connections(replicas, createSecureContext({ ca: ca.pem }));
+  onTestFinished(() => {
+    all.close();
+    for (const server of servers) server.close();
+  });
+  const send = () =>
+    all.send({ method: 'POST', path: '/', json: {} }, 5_000).then(
+      ({ body }) => body.toString(),
+      (error: StoreFailure) => error.code,
+    );
+  expect([await send(), await send(), await send(), await send()]).toEqual([
+    'Unreachable',
+    'StorageFailed',
+    'fine',
+    'fine',
+  ]);
+  expect([asked, replicas.current]).toEqual([[1, 2], second]);
 });

@@ -1,8 +1,8 @@
 import type { SecureContext } from 'node:tls';
-import type { StoreAddress } from './storeAddress.ts';
 import { AnswerBuffer, type StoreAnswer } from './storeAnswer.ts';
 import { StoreConnection, type StoreRequest } from './storeConnection.ts';
 import { StoreFailure, UNREACHABLE } from './storeFailure.ts';
+import { StoreReplicas } from './storeReplicas.ts';
 
 const CONNECTION_LIMIT = 4;
 const QUEUE_LIMIT = 256;
@@ -17,14 +17,14 @@ interface Queued {
 
 /** The connections that requests to the store share; each carries one at a time, the rest wait. */
 export class Connections {
-  readonly #address: StoreAddress;
+  readonly #replicas: StoreReplicas;
   #context: SecureContext;
   readonly #open = new Set<StoreConnection>();
   readonly #queue: Queued[] = [];
   #closed = false;
 
-  constructor(address: StoreAddress, context: SecureContext) {
-    this.#address = address;
+  constructor(replicas: StoreReplicas, context: SecureContext) {
+    this.#replicas = replicas;
     this.#context = context;
   }
 
@@ -71,9 +71,15 @@ export class Connections {
   }
 
   #free(): StoreConnection | undefined {
-    for (const connection of this.#open) if (connection.free) return connection;
+    const { current } = this.#replicas;
+    for (const connection of this.#open) {
+      if (!connection.free) continue;
+      if (connection.address === current) return connection;
+      connection.destroy(); // To a replica that failed.
+      this.#open.delete(connection);
+    }
     if (this.#open.size >= CONNECTION_LIMIT) return undefined;
-    const connection: StoreConnection = new StoreConnection(this.#address, this.#context, () => {
+    const connection: StoreConnection = new StoreConnection(current, this.#context, () => {
       this.#open.delete(connection);
     });
     this.#open.add(connection);
@@ -93,13 +99,16 @@ export class Connections {
         try {
           queued.resolve(answer.take());
         } catch (error) {
-          queued.reject(error as StoreFailure);
+          const failure = error as StoreFailure;
+          if (StoreReplicas.isUnable(failure.code)) this.#replicas.failed(connection.address);
+          queued.reject(failure);
         }
         this.#next();
       },
       failed: (error) => {
         clearTimeout(queued.timer);
         answer.discard();
+        this.#replicas.failed(connection.address);
         queued.reject(new StoreFailure(UNREACHABLE, error.message, { cause: error }));
         this.#next();
       },

@@ -6,6 +6,7 @@ import type { SessionEvent } from '../../api/protocol.ts';
 import { STORE_DNS_NAME } from '../../api/protocol.ts';
 import { createTestCa } from '../upstream/testkit.ts';
 import { EventStream } from './eventStream.ts';
+import { StoreReplicas } from './storeReplicas.ts';
 import { quiet, until } from './testkit.ts';
 
 const HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n';
@@ -35,7 +36,7 @@ async function follow(answer: (socket: TLSSocket, attempt: number) => void, sile
   const events: SessionEvent[] = [];
   const revoked: string[] = [];
   const stream = new EventStream({
-    address: { host: '127.0.0.1', port: (server.address() as AddressInfo).port },
+    replicas: new StoreReplicas([{ host: '127.0.0.1', port: (server.address() as AddressInfo).port }]),
     context: () => createSecureContext({ ca: ca.pem }),
     event: (event) => events.push(event),
     log: quiet,

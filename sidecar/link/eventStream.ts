@@ -4,8 +4,8 @@ import { errorText } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { Backoff } from './backoff.ts';
 import { EventRequest } from './eventRequest.ts';
-import type { StoreAddress } from './storeAddress.ts';
 import type { StoreFailure } from './storeFailure.ts';
+import type { StoreReplicas } from './storeReplicas.ts';
 
 const MISSED_HEARTBEATS = 3;
 /** How long nothing may come of the stream until the store is asked by plain requests, and how often then; half as much more or less. */
@@ -15,7 +15,7 @@ const CHANGES: ReadonlySet<SessionEvent['type']> = new Set(['snapshot', 'grant',
 
 export interface EventStreamOptions {
   log: Logger;
-  address: StoreAddress;
+  replicas: StoreReplicas;
   /** The identity to connect under, asked for at each attempt. */
   context: () => SecureContext;
   event: (event: SessionEvent) => void;
@@ -77,8 +77,10 @@ export class EventStream {
     over: (failure: StoreFailure | undefined) => void,
     first: (event: SessionEvent) => void = () => {},
   ): EventRequest {
+    const { replicas } = this.#o;
+    const address = replicas.current;
     return new EventRequest({
-      address: this.#o.address,
+      address,
       context: this.#o.context(),
       path: `/v1/session/${what}?cursor=${encodeURIComponent(this.#cursor)}`,
       silenceMs: this.#silenceMs,
@@ -87,6 +89,7 @@ export class EventStream {
         this.#take(event);
       },
       over: (failure) => {
+        if (failure !== undefined || what === 'events') replicas.failed(address);
         if (failure?.code === 'IdentityRevoked') {
           this.close();
           this.#o.revoked(failure.message);

@@ -9,9 +9,9 @@ import type { Logger } from '../../lib/log.ts';
 import { TLS_DEFAULTS } from '../../lib/tls.ts';
 import { startError } from '../startErrors.ts';
 import { Backoff } from './backoff.ts';
-import { type StoreAddress, storeAddress } from './storeAddress.ts';
 import { StoreClient } from './storeClient.ts';
 import { StoreFailure, UNREACHABLE } from './storeFailure.ts';
+import { StoreReplicas } from './storeReplicas.ts';
 
 /** How long a store that is not there yet is waited for; a join token lives 60 s. */
 const JOIN_LIMIT_MS = 30_000;
@@ -28,7 +28,7 @@ export interface IdentityOptions {
 
 /** Who this sidecar is to the store: a P-256 key that never leaves the process, and a certificate renewed at half of its life. */
 export class Identity {
-  readonly address: StoreAddress;
+  readonly replicas: StoreReplicas;
   readonly client: StoreClient;
   readonly session: Session;
   readonly #o: IdentityOptions;
@@ -39,12 +39,12 @@ export class Identity {
   #renewAt: { monotonicMs: number; wallMs: number };
   #renewing = false;
 
-  private constructor(options: IdentityOptions, address: StoreAddress, joined: Joined, session: Session) {
+  private constructor(options: IdentityOptions, replicas: StoreReplicas, joined: Joined, session: Session) {
     this.#o = options;
-    this.address = address;
+    this.replicas = replicas;
     this.session = session;
     this.#context = joined.context;
-    this.client = new StoreClient(address, joined.context);
+    this.client = new StoreClient(replicas, joined.context);
     this.#renewAt = this.#after(joined.answer.renewInSeconds);
     this.#backoff = new Backoff({ firstMs: 1_000, limitMs: 30_000 });
     this.#timer = setInterval(() => this.tick(), TICK_MS).unref();
@@ -53,14 +53,14 @@ export class Identity {
   /** Joins with the one-time token of the bootstrap. @throws CodedError JoinFailed */
   static async join(options: IdentityOptions): Promise<Identity> {
     const { bootstrap } = options;
-    const address = storeAddress(bootstrap.storeUrl);
+    const replicas = StoreReplicas.of(bootstrap.storeUrl);
     const context = createSecureContext({ ...TLS_DEFAULTS, ca: bootstrap.trustBundlePem });
-    const stranger = new StoreClient(address, context);
+    const stranger = new StoreClient(replicas, context);
     try {
       const joined = await joinWhenThere(stranger, options);
       const { session } = joined.answer;
       if (session === undefined) throw startError('JoinFailed', 'The join token is not for a sidecar.');
-      return new Identity(options, address, joined, session);
+      return new Identity(options, replicas, joined, session);
     } finally {
       stranger.close();
     }
@@ -140,7 +140,9 @@ async function joinWhenThere(stranger: StoreClient, { bootstrap, clock, log }: I
     try {
       return await certified((publicKeyPem) => stranger.join({ joinToken, publicKeyPem }));
     } catch (error) {
-      const temporary = error instanceof StoreFailure && (error.code === UNREACHABLE || error.code === 'Overloaded');
+      const temporary =
+        error instanceof StoreFailure &&
+        (error.code === UNREACHABLE || error.code === 'Overloaded' || StoreReplicas.isUnable(error.code));
       if (!temporary || clock.monotonicMs() > untilMs)
         throw startError('JoinFailed', `The sidecar could not join the store: ${errorText(error)}`, { cause: error });
       log.warn({ error: errorText(error) }, 'the store cannot be joined yet');

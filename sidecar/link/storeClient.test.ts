@@ -9,6 +9,7 @@ import { createTestCa } from '../upstream/testkit.ts';
 import { Identity } from './identity.ts';
 import { StoreClient } from './storeClient.ts';
 import type { StoreFailure } from './storeFailure.ts';
+import { StoreReplicas } from './storeReplicas.ts';
 import { joinStore, quiet, until } from './testkit.ts';
 
 let store: TestStore;
@@ -149,7 +150,10 @@ test('a store that cannot prove its name is told nothing', async () => {
   await once(server.listen(0, '127.0.0.1'), 'listening');
   onTestFinished(() => void server.close());
   const { context } = await joinStore(store);
-  const client = new StoreClient({ host: '127.0.0.1', port: (server.address() as AddressInfo).port }, context);
+  const client = new StoreClient(
+    new StoreReplicas([{ host: '127.0.0.1', port: (server.address() as AddressInfo).port }]),
+    context,
+  );
   expect(await codeOf(client.lease({ credential: 'default/key' }))).toBe('Unreachable');
   expect(received).toBe('');
 });

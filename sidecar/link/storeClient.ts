@@ -11,18 +11,20 @@ import {
 import { Material } from '../../lib/material.ts';
 import type { IssuedLease } from '../grants/lease.ts';
 import { Connections } from './connections.ts';
-import type { StoreAddress } from './storeAddress.ts';
 import type { StoreAnswer } from './storeAnswer.ts';
 import { StoreFailure, UNREACHABLE } from './storeFailure.ts';
+import { StoreReplicas } from './storeReplicas.ts';
 
 const REQUEST_TIMEOUT_MS = 5_000;
 
 /** The requests of api/protocol.ts that a sidecar makes. Each fails with a StoreFailure. */
 export class StoreClient {
+  readonly #replicas: StoreReplicas;
   readonly #connections: Connections;
 
-  constructor(address: StoreAddress, context: SecureContext) {
-    this.#connections = new Connections(address, context);
+  constructor(replicas: StoreReplicas, context: SecureContext) {
+    this.#replicas = replicas;
+    this.#connections = new Connections(replicas, context);
   }
 
   /** Goes on under another identity. */
@@ -35,12 +37,12 @@ export class StoreClient {
   }
 
   async renew(request: RenewRequest): Promise<JoinAnswer> {
-    return jsonOf(await this.#post('/v1/renew', request));
+    return jsonOf(await this.#postAnywhere('/v1/renew', request));
   }
 
   /** The body goes into a Material without ever being a string, and is overwritten. */
   async lease(request: LeaseRequest): Promise<IssuedLease> {
-    const { fields, body } = await this.#post('/v1/leases', request);
+    const { fields, body } = await this.#postAnywhere('/v1/leases', request);
     const material = new Material();
     try {
       const id = fields.get(LEASE_HEADERS.id);
@@ -68,6 +70,18 @@ export class StoreClient {
 
   close(): void {
     this.#connections.close();
+  }
+
+  /** What may be done twice: where one replica fails, the next is asked at once. */
+  async #postAnywhere(path: string, json: unknown): Promise<StoreAnswer> {
+    for (let left = this.#replicas.count - 1; ; left -= 1) {
+      try {
+        return await this.#post(path, json);
+      } catch (error) {
+        const { code } = error as StoreFailure;
+        if (left === 0 || (code !== UNREACHABLE && !StoreReplicas.isUnable(code))) throw error;
+      }
+    }
   }
 
   #post(path: string, json: unknown): Promise<StoreAnswer> {

@@ -35,6 +35,7 @@ export interface AnswerSink {
  * copies of what they read behind. Here every buffer that an answer passes through is overwritten.
  */
 export class StoreConnection {
+  readonly address: StoreAddress;
   readonly #host: string;
   readonly #socket: TLSSocket;
   readonly #head = new HeadBuffer(HEAD_LIMIT_BYTES);
@@ -42,6 +43,7 @@ export class StoreConnection {
   #error: Error | undefined;
 
   constructor(address: StoreAddress, context: SecureContext, closed: () => void) {
+    this.address = address;
     this.#host = address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
     const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
     const options: ConnectionOptions & TcpNetConnectOpts = {
