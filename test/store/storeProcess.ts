@@ -12,6 +12,7 @@ interface StoreOptions {
   /** Whether a key file is made. */
   key?: boolean;
   kek?: KekSpec;
+  databaseUrl?: string;
   /** Told each time that the store says it is sealed, before it is ready. */
   sealed?: (reason: { code: string; message: string }, child: ChildProcess) => void;
 }
@@ -50,6 +51,7 @@ export class StoreProcess {
       listenHost: '127.0.0.1',
       listenPort: options.port ?? 0,
       ...(options.kek && { kek: options.kek }),
+      databaseUrl: options.databaseUrl,
     };
     const control = child.stdio[3] as Duplex;
     control.on('error', () => {});
