@@ -4,7 +4,15 @@ import type { Audit } from '../audit/audit.ts';
 import type { Repository } from '../persist/repository.ts';
 import type { Vault } from '../vault/vault.ts';
 import { CA_BACKDATE_MS, makeIntermediate, makeRoot } from './caMaking.ts';
-import { activeIntermediate, type CaRoot, type CaState, countByIssuer, issuerKeyName, rootOf } from './caState.ts';
+import {
+  activeIntermediate,
+  type CaRoot,
+  type CaState,
+  countByIssuer,
+  issuerKeyName,
+  type RootRotation,
+  rootOf,
+} from './caState.ts';
 import { caStatus, rootRotationWaitsFor } from './caStatus.ts';
 import { type CertificateAuthority, storedKey } from './certificateAuthority.ts';
 import type { Identities } from './identities.ts';
@@ -32,11 +40,13 @@ export interface CaRotationOptions {
 
 /**
  * Renews what the CA issues by, online. An intermediate is simply followed by the next one. A root is published beside the old one,
- * issues once every living certificate was issued to somebody who knows it, and the old one is dropped once nothing stands under it:
+ * issues once every certificate from before has ended, so that whoever lives knows it, and the old one is dropped once nothing stands under it:
  * steps that depend on certificates rather than on clocks, so that no handshake fails at any time.
  */
 export class CaRotation {
   readonly #o: CaRotationOptions;
+  /** Since when, in monotonic milliseconds, nothing stands in the way of the next step. */
+  #clearSinceMs: number | undefined;
 
   constructor(options: CaRotationOptions) {
     this.#o = options;
@@ -60,17 +70,17 @@ export class CaRotation {
     await this.#o.ca.tick();
     const due = this.#due();
     if (due === undefined || !(await this.#o.repository.holdWork('ca', WORK_SECONDS))) return;
+    const { phase } = this.#o.ca.state.rotation ?? {};
     await due();
+    if (this.#o.ca.state.rotation?.phase !== phase) this.#clearSinceMs = undefined;
   }
 
   #due(): (() => Promise<void>) | undefined {
     const { state } = this.#o.ca;
     const { rotation } = state;
     const { times } = this.#o;
-    if (rotation !== undefined && this.#older(rotation.sinceMs, times.caSettleSeconds)) {
-      if (rootRotationWaitsFor(state, this.#o.identities) === 0)
-        return rotation.phase === 'published' ? () => this.#switchRoot() : () => this.#dropRoot();
-    }
+    if (rotation !== undefined && this.#mayStep(state, rotation))
+      return rotation.phase === 'published' ? () => this.#switchRoot() : () => this.#dropRoot();
     const active = activeIntermediate(state);
     const root = rootOf(state, active.root);
     if (rotation === undefined && this.#older(root.createdAtMs, times.rootRotateSeconds))
@@ -78,6 +88,18 @@ export class CaRotation {
     if (this.#older(active.createdAtMs, times.intermediateRotateSeconds))
       return () => this.#nextIntermediate(root, 'age');
     return this.#leftovers().length > 0 ? () => this.#forget() : undefined;
+  }
+
+  /** Whether nothing of before the last step is left, and has not been for so long that every answer has arrived. */
+  #mayStep(state: CaState, { sinceMs }: RootRotation): boolean {
+    const { clock, identities, times } = this.#o;
+    if (rootRotationWaitsFor(state, identities) > 0) {
+      this.#clearSinceMs = undefined;
+      return false;
+    }
+    this.#clearSinceMs ??= clock.monotonicMs();
+    const clearMs = clock.monotonicMs() - this.#clearSinceMs;
+    return this.#older(sinceMs, times.caSettleSeconds) && clearMs >= times.caSettleSeconds * 1000;
   }
 
   async #nextIntermediate(root: CaRoot, by: string): Promise<void> {

@@ -45,16 +45,15 @@ export function caStatus(
 }
 
 /**
- * Certificates that stand in the way of the next step: before the new root issues, those whose holders do not know it yet; before the
- * old one is dropped, all that stand under it, also those that were renewed since.
+ * Certificates that stand in the way of the next step: those from before the last one, also if they were renewed since, for the answer
+ * to that may not have arrived.
  */
 export function rootRotationWaitsFor(state: CaState, identities: Identities): number {
   const { intermediates, rotation } = state;
   const known = intermediates.findIndex(({ id }) => id === rotation?.known);
   const knowing = new Set(intermediates.slice(known).map(({ id }) => id));
-  const serials = rotation?.phase === 'published' ? identities.latestSerials() : identities.serials();
   let count = 0;
-  for (const serial of serials) if (!knowing.has(issuerOf(serial))) count += 1;
+  for (const serial of identities.serials()) if (!knowing.has(issuerOf(serial))) count += 1;
   return count;
 }
 

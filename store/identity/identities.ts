@@ -23,16 +23,13 @@ export class Identities {
   readonly #lifetimeMs: number;
   readonly #known = new Map<string, Identity>();
   readonly #sessions = new Map<string, Session>();
-  /** Session → serial number of its newest certificate. */
-  readonly #latest = new Map<string, string>();
 
   constructor(options: { clock: Clock; trustDomain: string; seconds: number; snapshot: Snapshot }) {
     this.#clock = options.clock;
     this.#trustDomain = options.trustDomain;
     this.#lifetimeMs = options.seconds * 1000;
     for (const session of options.snapshot.sessions) this.#sessions.set(session.id, session);
-    const rows = [...options.snapshot.identities].sort((a, b) => a.expiresAtMs - b.expiresAtMs);
-    for (const row of rows) this.add(row);
+    for (const row of options.snapshot.identities) this.add(row);
   }
 
   /** Does nothing for an identity whose session is over. */
@@ -47,7 +44,6 @@ export class Identities {
     }
     const session = this.#sessions.get(row.sessionId ?? '');
     if (session === undefined) return;
-    this.#latest.set(session.id, row.serial);
     this.#known.set(row.fingerprint, { ...common, kind: 'session', session, spiffeId: spiffeId(session) });
   }
 
@@ -66,21 +62,12 @@ export class Identities {
     for (const identity of this.#known.values()) if (this.alive(identity)) yield identity.serial;
   }
 
-  /** Those without the ones that their session has renewed since. */
-  *latestSerials(): Generator<string> {
-    for (const identity of this.#known.values()) {
-      const renewed = identity.kind === 'session' && this.#latest.get(identity.session.id) !== identity.serial;
-      if (!renewed && this.alive(identity)) yield identity.serial;
-    }
-  }
-
   sessionStarted(session: Session): void {
     this.#sessions.set(session.id, session);
   }
 
   sessionEnded(session: Session): void {
     this.#sessions.delete(session.id);
-    this.#latest.delete(session.id);
     for (const [fingerprint, identity] of this.#known) {
       if (identity.kind === 'session' && identity.session.id === session.id) this.#known.delete(fingerprint);
     }
