@@ -22,6 +22,7 @@ export function byPlaceholder(
   trace: Trace | undefined,
 ): readonly Entry[] | Refusal {
   const { authority, text } = request;
+  if (trace === undefined && covering.length === 1 && holdsOnly(text, covering[0]!)) return covering;
   // Nearly always none. What is base64 is looked at only where there is a choice.
   const marks = text.includes(PLACEHOLDER_MARK) ? marksIn(text) : covering.length > 1 ? marksInBasic(text) : undefined;
   if (marks === undefined) return covering;
@@ -50,6 +51,15 @@ function marksIn(text: string): readonly string[] | undefined {
 function marksInBasic(text: string): readonly string[] | undefined {
   const encoded = BASIC.exec(text)?.[1];
   return encoded === undefined ? undefined : marksIn(Buffer.from(encoded, 'base64').toString('latin1'));
+}
+
+/** Whether the one mark in the text is the entry's: what nearly all requests hold, and told without making anything. */
+function holdsOnly(text: string, { grant: { placeholder } }: Entry): boolean {
+  const at = text.indexOf(PLACEHOLDER_MARK);
+  const start = placeholder.indexOf(PLACEHOLDER_MARK);
+  if (at === -1 || start === -1) return false;
+  const mark = placeholder.slice(start);
+  return text.startsWith(mark, at) && text.indexOf(PLACEHOLDER_MARK, at + mark.length) === -1;
 }
 
 function standsFor(mark: string, entry: Entry): boolean {

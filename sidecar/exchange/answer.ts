@@ -9,7 +9,7 @@ import {
   type RequestHead,
   type ResponseHead,
 } from '../http1/message.ts';
-import { chunkHead, lastChunk, responseHead } from '../http1/writer.ts';
+import { chunkHead, lastChunk, responseHeadText } from '../http1/writer.ts';
 import type { Scrubber } from '../scrub/scrubber.ts';
 import type { Outbox } from './outbox.ts';
 import { createUnencoder } from './unencoder.ts';
@@ -59,8 +59,8 @@ export class Answer {
   begin(): void {
     const { head } = this;
     const length = head.framing.kind === 'none' && head.status >= 200 ? head.fields.get('content-length') : undefined;
-    this.#sink.outbox.add(
-      responseHead({
+    this.#sink.outbox.addHead(
+      responseHeadText({
         status: head.status,
         reason: head.reason,
         fields: head.fields,

@@ -1,13 +1,16 @@
 import type { Socket } from 'node:net';
+import { holdForTurn } from './turn.ts';
 
 /** Pieces up to this size together are joined into one write; larger ones are corked, which costs a copy less. */
 const JOIN_LIMIT_BYTES = 16 * 1024;
 /** Upstream chunks below this size are copies already (upstream/inlet.ts), so giving them back is not worth a callback. */
 export const WORTH_RECYCLING_BYTES = 4 * 1024;
 
-/** Gathers the pieces that one input gives rise to and writes them with one call to the socket. */
+/** Gathers the pieces that one input gives rise to and writes them with one call to the socket, small ones at the end of the turn. */
 export class Outbox {
   readonly #socket: Socket;
+  /** A head in latin1, in front of all pieces: it becomes bytes where it is joined with them, which spares a copy. */
+  #head = '';
   #pieces: Buffer[] = [];
   #bytes = 0;
 
@@ -18,6 +21,12 @@ export class Outbox {
   /** What was added and not written yet. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Before any piece. */
+  addHead(latin1: string): void {
+    this.#head = latin1;
+    this.#bytes += latin1.length;
   }
 
   /** `piece` must stay as it is until it is written. */
@@ -32,29 +41,35 @@ export class Outbox {
    * `written` is called once nothing reads the pieces any more (at once if there are none, or if they were copied).
    */
   flush(written?: () => void): boolean {
-    const pieces = this.#pieces;
+    const socket = this.#socket;
     const bytes = this.#bytes;
+    const head = this.#head;
+    const pieces = this.#pieces;
     const last = pieces.length - 1;
-    if (last === 0) {
-      const [piece] = pieces;
-      this.#reset();
-      return this.#socket.write(piece!, written);
-    }
-    if (last === -1) {
+    if (bytes === 0) {
       written?.();
-    } else if (bytes <= JOIN_LIMIT_BYTES) {
-      const joined = Buffer.concat(pieces, bytes);
+      return !socket.writableNeedDrain;
+    }
+    if (bytes <= JOIN_LIMIT_BYTES) holdForTurn(socket);
+    if (last === 0 && head === '') {
+      this.#reset();
+      return socket.write(pieces[0]!, written);
+    }
+    if (bytes <= JOIN_LIMIT_BYTES) {
+      const joined = Buffer.allocUnsafe(bytes);
+      let at = head === '' ? 0 : joined.write(head, 0, 'latin1');
+      for (const piece of pieces) at += piece.copy(joined, at);
       this.#reset();
       written?.();
-      return this.#socket.write(joined);
-    } else {
-      this.#reset();
-      this.#socket.cork();
-      for (let i = 0; i < last; i++) this.#socket.write(pieces[i]!);
-      this.#socket.write(pieces[last]!, written);
-      this.#socket.uncork();
+      return socket.write(joined);
     }
-    return !this.#socket.writableNeedDrain;
+    this.#reset();
+    socket.cork();
+    if (head !== '') socket.write(head, 'latin1');
+    for (let i = 0; i < last; i++) socket.write(pieces[i]!);
+    if (last >= 0) socket.write(pieces[last]!, written);
+    socket.uncork();
+    return !socket.writableNeedDrain;
   }
 
   /**
@@ -64,6 +79,7 @@ export class Outbox {
   flushSecret(head: Buffer | undefined, secretPieces: boolean): boolean {
     const headBytes = head?.length ?? 0;
     if (headBytes + this.#bytes === 0) return !this.#socket.writableNeedDrain;
+    if (headBytes + this.#bytes <= JOIN_LIMIT_BYTES) holdForTurn(this.#socket);
     let joined = head;
     if (joined === undefined || this.#bytes > 0) {
       // Memory of its own: a slice of Node's pool would leave copies of neighbours' material where others allocate.
@@ -82,6 +98,7 @@ export class Outbox {
   }
 
   #reset(): void {
+    this.#head = '';
     this.#pieces = [];
     this.#bytes = 0;
   }

@@ -54,15 +54,19 @@ export function requestHead(parts: RequestHeadParts): Buffer {
   return assemble(`${method} `, target, rest, lines);
 }
 
-/** A response's head; never says more of the body's length than `framing` and `extra`. */
+/** A response's head as bytes. */
 export function responseHead(parts: ResponseHeadParts): Buffer {
+  return Buffer.from(responseHeadText(parts), 'latin1');
+}
+
+/** A response's head in latin1; never says more of the body's length than `framing` and `extra`. */
+export function responseHeadText(parts: ResponseHeadParts): string {
   const { framing } = parts;
-  return Buffer.from(
+  return (
     `HTTP/1.1 ${parts.status} ${parts.reason}\r\n${fieldLines(parts.fields, parts.omit)}${parts.extra ?? ''}` +
-      framingLine(framing) +
-      upgradeLines(parts.upgrade) +
-      (parts.close || framing.kind === 'close' ? 'Connection: close\r\n\r\n' : '\r\n'),
-    'latin1',
+    framingLine(framing) +
+    upgradeLines(parts.upgrade) +
+    (parts.close || framing.kind === 'close' ? 'Connection: close\r\n\r\n' : '\r\n')
   );
 }
 

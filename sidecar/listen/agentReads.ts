@@ -45,7 +45,11 @@ export class AgentReads {
   }
 
   #copy(bytes: number): Buffer {
-    if (bytes < LENT_BYTES) return Buffer.from(this.#buffer.subarray(0, bytes));
+    if (bytes < LENT_BYTES) {
+      const small = Buffer.allocUnsafe(bytes);
+      this.#buffer.copy(small, 0, 0, bytes);
+      return small;
+    }
     const large = this.#large.take();
     this.#buffer.copy(large, 0, 0, bytes);
     return this.#large.lend(large, bytes);

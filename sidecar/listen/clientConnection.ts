@@ -6,6 +6,7 @@ import { Exchange } from '../exchange/exchange.ts';
 import { logFault } from '../exchange/fault.ts';
 import { refusalAnswer } from '../exchange/refusalAnswer.ts';
 import type { Splice } from '../exchange/splice.ts';
+import { letGo } from '../exchange/turn.ts';
 import { HeadBuffer } from '../http1/headBuffer.ts';
 import { MalformedMessage } from '../http1/malformed.ts';
 import type { RequestHead } from '../http1/message.ts';
@@ -93,6 +94,7 @@ export class ClientConnection implements AgentSide, Member {
   }
 
   abort(reset: boolean): void {
+    letGo(this.socket);
     // A TLS socket needs no reset: without close_notify its end is no proper one.
     if (reset && !('encrypted' in this.socket)) this.socket.resetAndDestroy();
     else if (reset) this.socket.destroy();

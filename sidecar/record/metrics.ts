@@ -23,6 +23,7 @@ export class Metrics {
   usageDropped = 0;
   readonly #outcomes: Record<Outcome, number> = { credential: 0, passed: 0, tunnel: 0, refused: 0 };
   readonly #refusals = new Map<RefusalCode, number>();
+  /** By the least upper end that is not below; added up when asked for. */
   readonly #buckets = BUCKETS_SECONDS.map(() => 0);
   #bytesUp = 0;
   #bytesDown = 0;
@@ -43,13 +44,19 @@ export class Metrics {
     this.#requests += 1;
     this.#durationMs += r.durationMs;
     const seconds = r.durationMs / 1000;
-    for (let i = BUCKETS_SECONDS.length - 1; i >= 0 && seconds <= BUCKETS_SECONDS[i]!; i -= 1) this.#buckets[i]! += 1;
+    let bucket = 0;
+    while (bucket < BUCKETS_SECONDS.length && seconds > BUCKETS_SECONDS[bucket]!) bucket += 1;
+    if (bucket < BUCKETS_SECONDS.length) this.#buckets[bucket]! += 1;
   }
 
   /** Prometheus text format 0.0.4. */
   render(gauges: Gauges): string {
     const { heapUsed, external, rss } = process.memoryUsage();
-    const buckets = BUCKETS_SECONDS.map((le, i): Sample => [`le="${le}"`, this.#buckets[i]!, '_bucket']);
+    let below = 0;
+    const buckets = BUCKETS_SECONDS.map((le, i): Sample => {
+      below += this.#buckets[i]!;
+      return [`le="${le}"`, below, '_bucket'];
+    });
     return [
       family(
         'sidekey_requests_total',

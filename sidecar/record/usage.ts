@@ -54,13 +54,24 @@ export interface UsageSink {
   report(report: UsageReport): Promise<void>;
 }
 
+/** Uses of one shape: a record with a count. */
+interface Shape {
+  readonly record: UsageRecord;
+  /** The one that came last. */
+  use: Use;
+  /** Number of the last of several, made into its id when the store is told; 0 as long as there is but one. */
+  lastId: number;
+}
+
 /** Counts uses and tells the store in batches of less than a second: equal requests are one record with a count. */
 export class UsageLog {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #metrics: Metrics;
   readonly #sink: UsageSink;
-  #batch = new Map<string, UsageRecord>();
+  #batch = new Map<string, Shape>();
+  /** What the last use was counted as: the next one is mostly of the same shape, which is told without making its key. */
+  #latest: Shape | undefined;
   #dropped = 0;
   #timer: NodeJS.Timeout | undefined;
   #sending: Promise<void> | undefined;
@@ -80,7 +91,11 @@ export class UsageLog {
   /** A name for one request, never used twice. */
   nextId(): string {
     this.#ids += 1;
-    return `${this.#idPrefix}-${this.#ids.toString(36)}`;
+    return this.#id(this.#ids);
+  }
+
+  #id(number: number): string {
+    return `${this.#idPrefix}-${number.toString(36)}`;
   }
 
   /** Calls back once the use is durable in the store, or with why it must not happen. Returns how to call it off. */
@@ -108,6 +123,12 @@ export class UsageLog {
 
   record(use: Use): void {
     this.#metrics.request(outcomeOf(use), use);
+    const latest = this.#latest;
+    if (latest !== undefined && alike(latest.use, use)) {
+      this.#ids += 1;
+      count(latest, use, this.#ids);
+      return;
+    }
     const path = this.#batch.size < PATHS_LIMIT ? pathTemplate(use.path) : '*';
     const { entry, lease } = use;
     const rule = ruleOf(use);
@@ -117,18 +138,16 @@ export class UsageLog {
       `${use.method} ${use.authority}${path} ${use.status} ${use.refusal} ${entry?.integration} ${rule?.rule} ${lease?.id}`;
     const known = this.#batch.get(key);
     if (known !== undefined) {
-      known.count += 1;
-      known.lastRequestId = requestId;
-      known.bytesUp += use.bytesUp;
-      known.bytesDown += use.bytesDown;
-      known.durationMs += use.durationMs;
+      count(known, use, this.#ids);
+      known.use = use;
+      this.#latest = known;
       return;
     }
     if (this.#batch.size >= RECORDS_LIMIT) {
       this.#drop(1);
       return;
     }
-    this.#batch.set(key, {
+    const record: UsageRecord = {
       requestId,
       atMs: Math.round(this.#clock.nowMs()),
       count: 1,
@@ -142,7 +161,9 @@ export class UsageLog {
       bytesUp: use.bytesUp,
       bytesDown: use.bytesDown,
       durationMs: Math.max(0, use.durationMs),
-    });
+    };
+    this.#latest = { record, use, lastId: 0 };
+    this.#batch.set(key, this.#latest);
     this.#timer ??= setTimeout(() => void this.#next(), BATCH_MS);
   }
 
@@ -165,8 +186,12 @@ export class UsageLog {
 
   async #send(): Promise<void> {
     if (this.#batch.size === 0 && this.#dropped === 0) return;
-    const report: UsageReport = { records: [...this.#batch.values()], dropped: this.#dropped };
+    const records = Array.from(this.#batch.values(), ({ record, lastId }) =>
+      lastId === 0 ? record : { ...record, lastRequestId: this.#id(lastId) },
+    );
+    const report: UsageReport = { records, dropped: this.#dropped };
     this.#batch = new Map();
+    this.#latest = undefined;
     this.#dropped = 0;
     try {
       await this.#sink.report(report).catch(async () => {
@@ -184,6 +209,30 @@ export class UsageLog {
     this.#dropped += count;
     this.#metrics.usageDropped += count;
   }
+}
+
+/** Whether two uses are certainly of one shape. */
+function alike(a: Use, b: Use): boolean {
+  return (
+    a.requestId === undefined &&
+    b.requestId === undefined &&
+    a.path === b.path &&
+    a.lease === b.lease &&
+    a.entry === b.entry &&
+    a.status === b.status &&
+    a.method === b.method &&
+    a.refusal === b.refusal &&
+    a.authority === b.authority
+  );
+}
+
+function count(shape: Shape, use: Use, id: number): void {
+  const { record } = shape;
+  record.count += 1;
+  record.bytesUp += use.bytesUp;
+  record.bytesDown += use.bytesDown;
+  record.durationMs += use.durationMs;
+  shape.lastId = id;
 }
 
 function outcomeOf(use: Use): Outcome {

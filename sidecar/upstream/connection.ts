@@ -84,10 +84,10 @@ export class PooledConnection implements UpstreamConnection {
     socket.resume();
   }
 
-  /** Whether another exchange may use it: both halves open and nothing of the last one left. */
+  /** Whether another exchange may use it: both halves open, and no more of the last one left than what is just being written. */
   get clean(): boolean {
     const { socket } = this;
-    return !socket.destroyed && !socket.readableEnded && socket.writable && socket.writableLength === 0;
+    return !socket.destroyed && !socket.readableEnded && socket.writable && !socket.writableNeedDrain;
   }
 
   release(hintSeconds?: number): void {

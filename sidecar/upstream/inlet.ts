@@ -27,7 +27,9 @@ export class Inlet {
   #read(bytes: number): boolean {
     const filled = this.#buffer;
     if (bytes < filled.length / 4) {
-      this.receive(Buffer.from(filled.subarray(0, bytes)));
+      const small = Buffer.allocUnsafe(bytes);
+      filled.copy(small, 0, 0, bytes);
+      this.receive(small);
     } else {
       this.#buffer = this.#buffers.take();
       this.receive(this.#buffers.lend(filled, bytes));
