@@ -3,8 +3,12 @@ import { createInterface } from 'node:readline';
 import type {
   AdminCredential,
   AdminSession,
+  AuditChain,
   AuditEntry,
   AuditHead,
+  AuditKeyAnswer,
+  AuditPruned,
+  AuditPruneRequest,
   JoinTokenAnswer,
   JoinTokenRequest,
 } from '../api/admin.ts';
@@ -17,6 +21,16 @@ import { EXIT } from './exitCodes.ts';
 import { type Folder, notRunning } from './folder.ts';
 
 const TIMEOUT_MS = 10_000;
+
+/** Which entries, as GET /v1/admin/audit takes it. */
+export interface AuditEntriesQuery {
+  chain?: string;
+  after?: number;
+  since?: string;
+  until?: string;
+  kind?: string;
+  follow?: boolean;
+}
 
 /** The owner's line to a running store: api/admin.ts over its Unix socket. Every call throws NotRunning if nobody listens. */
 export class AdminClient {
@@ -73,9 +87,22 @@ export class AdminClient {
     return this.#json('GET', '/v1/admin/audit/head');
   }
 
-  /** Entries after `after`, as they come; without end if `follow`. */
-  async *audit(query: { after?: number; follow?: boolean } = {}): AsyncGenerator<AuditEntry> {
-    const search = new URLSearchParams({ after: String(query.after ?? 0), follow: String(query.follow ?? false) });
+  auditChains(): Promise<AuditChain[]> {
+    return this.#json('GET', '/v1/admin/audit/chains');
+  }
+
+  pruneAudit(request: AuditPruneRequest): Promise<AuditPruned[]> {
+    return this.#json('POST', '/v1/admin/audit/prune', request);
+  }
+
+  rotateAuditKey(): Promise<AuditKeyAnswer> {
+    return this.#json('POST', '/v1/admin/audit/key');
+  }
+
+  /** Entries after `after`, or of a time, as they come; without end if `follow`. */
+  async *audit(query: AuditEntriesQuery = {}): AsyncGenerator<AuditEntry> {
+    const search = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, String(value));
     const response = await this.#send('GET', `/v1/admin/audit?${search}`);
     let failure: Error | undefined;
     response.on('error', (error) => {

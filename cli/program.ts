@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { EXIT } from './exitCodes.ts';
 import { helpTail } from './help.ts';
+import { addAudit } from './tree/audit.ts';
 import { addInspection } from './tree/inspection.ts';
 import { addKeys } from './tree/keys.ts';
 import { addRunning } from './tree/running.ts';
@@ -38,6 +39,7 @@ export function createProgram(onExit: (code: number) => void): Command {
     );
   addRunning(program, onExit);
   addInspection(program);
+  addAudit(program);
   addKeys(program);
   addSetup(program);
   return program;

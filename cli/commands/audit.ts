@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { AuditEntry, AuditHead } from '../../api/admin.ts';
 import { type AuditVerdict, verifyAudit } from '../../lib/auditVerify.ts';
 import { AdminClient } from '../adminClient.ts';
@@ -39,19 +40,18 @@ function lineOf(context: Context, { seq, at, event }: AuditEntry): string {
 }
 
 /** Reads the whole audit and checks its chain and signed heads. @throws AuditBroken */
-export async function verify(context: Context): Promise<void> {
+export async function verify(context: Context, headFiles: readonly string[]): Promise<void> {
   const folder = findFolder(context);
-  const kept = keptHead(folder);
+  const kept = [...keptHead(folder), ...headFiles.map((file) => readHead(resolve(context.cwd, file)))];
   const verdict = await withProgress(context.terminal, 'reading the audit', () =>
-    withStore(context, folder, async (admin) => {
-      const heads = [await admin.auditHead(), ...kept];
-      return { ...(await verifyAudit(admin.audit(), heads)), head: heads[0]! };
-    }),
+    withStore(context, folder, (admin) => verdictOf(admin, kept)),
   ).catch((error: unknown) => {
     throw truncated(error) ?? error;
   });
-  const { head, ...rest } = verdict;
-  context.result({ ...rest, ok: rest.problems.length === 0, head }, () => verdictText(context, rest, head));
+  const { heads, ...rest } = verdict;
+  const head = heads[0]!;
+  const ok = rest.problems.length === 0;
+  context.result({ ...rest, ok, head, ...(heads.length > 1 && { heads }) }, () => verdictText(context, rest, heads));
   if (rest.problems.length > 0)
     throw new CliError('AuditBroken', `the audit is not what was written: ${count(rest.problems.length, 'problem')}`, {
       exit: EXIT.refused,
@@ -59,20 +59,52 @@ export async function verify(context: Context): Promise<void> {
     });
 }
 
-function verdictText(context: Context, verdict: AuditVerdict, head: AuditHead): string {
-  const sound = `${context.paint('green', '✓')} ${count(verdict.entries, 'entry').replace('entrys', 'entries')}, unbroken up to the head signed at ${head.at} (entry ${head.seq})`;
-  if (verdict.problems.length === 0) return sound;
-  return verdict.problems
-    .map(({ seq, message }) => `${context.paint('red', '✗')} entry ${seq}: ${printable(message)}`)
-    .join('\n');
+/** Of all chains; read once more if one was pruned meanwhile. */
+async function verdictOf(
+  admin: AdminClient,
+  kept: readonly AuditHead[],
+): Promise<AuditVerdict & { heads: AuditHead[] }> {
+  for (;;) {
+    const chains = await admin.auditChains();
+    const heads = chains.sort((a, b) => Number(b.own) - Number(a.own)).flatMap(({ head }) => head ?? []);
+    const checkpoints = chains.flatMap(({ checkpoint }) => checkpoint ?? []);
+    async function* entries() {
+      for (const { chain } of chains) yield* admin.audit({ chain });
+    }
+    const verdict = await verifyAudit(entries(), [...heads, ...kept], checkpoints);
+    const after = (await admin.auditChains()).flatMap(({ checkpoint }) => checkpoint?.seq ?? []);
+    if (verdict.problems.length === 0 || after.join() === checkpoints.map(({ seq }) => seq).join())
+      return { ...verdict, heads };
+  }
+}
+
+function verdictText(context: Context, verdict: AuditVerdict, heads: readonly AuditHead[]): string {
+  if (verdict.problems.length > 0)
+    return verdict.problems
+      .map(({ chain, seq, message }) => {
+        const where = chain === undefined ? '' : `chain ${printable(chain)}, `;
+        return `${context.paint('red', '✗')} ${where}entry ${seq}: ${printable(message)}`;
+      })
+      .join('\n');
+  const entries = verdict.entries === 1 ? '1 entry' : `${verdict.entries} entries`;
+  const ends = heads.map(({ at, chain, seq }) => `${chain === undefined ? '' : `${chain} `}${at} (entry ${seq})`);
+  const begins = (verdict.checkpoints ?? []).map(
+    ({ at, chain, pruned, seq }) =>
+      `  ${chain === undefined ? 'it' : chain} begins after entry ${seq}: ${pruned} before it were pruned, the last time at ${at}`,
+  );
+  const sound = `${context.paint('green', '✓')} ${entries}, unbroken up to the head signed at ${ends.join(', ')}`;
+  return [sound, ...begins].join('\n');
 }
 
 /** The head that was last written beside the database. */
 function keptHead(folder: Folder): AuditHead[] {
   const path = folder.files.auditHead;
-  if (!existsSync(path)) return [];
+  return existsSync(path) ? [readHead(path)] : [];
+}
+
+function readHead(path: string): AuditHead {
   try {
-    return [JSON.parse(readFileSync(path, 'utf8'))];
+    return JSON.parse(readFileSync(path, 'utf8'));
   } catch {
     throw new CliError('AuditBroken', `${path} is damaged`, {
       exit: EXIT.refused,

@@ -1,16 +1,8 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { Context } from '../context.ts';
 import { EXIT } from '../exitCodes.ts';
 import { helpTail } from '../help.ts';
-import {
-  countOf,
-  dirOption,
-  egressOf,
-  outputOption,
-  type SubjectFlags,
-  subjectOf,
-  subjectOptions,
-} from '../options.ts';
+import { dirOption, egressOf, outputOption, type SubjectFlags, subjectOf, subjectOptions } from '../options.ts';
 
 interface Flags {
   dir?: string;
@@ -19,12 +11,11 @@ interface Flags {
 
 const EXITS = [EXIT.ok, EXIT.failed, EXIT.usage, EXIT.notRunning];
 
-/** `get`, `explain`, `session` and `audit`: what is so, and why. */
+/** `get`, `explain` and `session`: what is so, and why. */
 export function addInspection(program: Command): void {
   addGet(program);
   addExplain(program);
   addSession(program);
-  addAudit(program);
 }
 
 function addGet(program: Command): void {
@@ -121,65 +112,5 @@ function addSession(program: Command): void {
     .action(async (id: string, flags: Flags) => {
       const { endSession } = await import('../commands/session.ts');
       await endSession(new Context(flags), id);
-    });
-}
-
-function addAudit(program: Command): void {
-  const audit = program
-    .command('audit')
-    .summary('read and check the audit')
-    .description('Reads the audit, a hash chain of all that was issued, used and changed, and checks it.')
-    .addHelpText(
-      'after',
-      helpTail({
-        examples: [
-          ['sidekey audit tail -f', 'who gets what, as it happens'],
-          ['sidekey audit verify', 'nothing edited, left out or cut off'],
-        ],
-        exits: [...EXITS, EXIT.refused],
-      }),
-    );
-  audit
-    .command('tail')
-    .description('Prints the last entries of the audit. With -o json, one JSON object a line.')
-    .option('-f, --follow', 'go on with what comes')
-    .addOption(new Option('-n, --lines <COUNT>', 'how many of the last entries').default('20'))
-    .addOption(dirOption())
-    .addOption(outputOption())
-    .addHelpText(
-      'after',
-      helpTail({
-        examples: [
-          ['sidekey audit tail -f', ''],
-          ['sidekey audit tail -n 1000000 -o json > audit.ndjson', 'all of it'],
-        ],
-        exits: EXITS,
-      }),
-    )
-    .action(async (flags: Flags & { follow?: boolean; lines: string }) => {
-      const { tailAudit } = await import('../commands/audit.ts');
-      await tailAudit(new Context(flags), { follow: flags.follow ?? false, lines: countOf(flags.lines) });
-    });
-  audit
-    .command('verify')
-    .description(
-      'Reads the whole audit and checks its hash chain against the signed head of the store and of .sidekey/audit.head.',
-    )
-    .addOption(dirOption())
-    .addOption(outputOption('yaml'))
-    .addHelpText(
-      'after',
-      helpTail({
-        about: 'While nothing runs, the store is started for the moment.',
-        examples: [
-          ['sidekey audit verify', ''],
-          ['sidekey audit verify -o json | jq .problems', ''],
-        ],
-        exits: [...EXITS, EXIT.refused],
-      }),
-    )
-    .action(async (flags: Flags) => {
-      const { verify } = await import('../commands/audit.ts');
-      await verify(new Context(flags));
     });
 }
