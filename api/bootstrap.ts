@@ -35,6 +35,10 @@ export interface StoreBootstrap {
   listenHost: string;
   /** 0: any free port. */
   listenPort: number;
+  /** Where `/metrics`, `/healthz` and `/readyz` are served, in plain HTTP; 0: any free port. Nowhere without it. */
+  metricsPort?: number | undefined;
+  /** 127.0.0.1 unless it says otherwise. */
+  metricsHost?: string | undefined;
   /** postgres://… of the database that several stores share; without one it is a file in the state directory. May hold a password. */
   databaseUrl?: string | undefined;
 }
@@ -69,7 +73,7 @@ export interface SidecarBootstrap extends JoinBootstrap {
 }
 
 export type PartMessage =
-  | { type: 'ready'; storeUrl: string; trustBundlePem: string }
+  | { type: 'ready'; storeUrl: string; trustBundlePem: string; metricsPort?: number }
   | { type: 'ready' }
   | { type: 'ready'; proxyPort: number; healthPort: number; caPem: string }
   /** Of the store, before `ready`: its keys cannot be had yet; again when the reason is another. */

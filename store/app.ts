@@ -15,6 +15,10 @@ import { createAdminServer, createProtocolServer, listenTcp, listenUnix, secureC
 import { defaultSettings, type Settings } from './config.ts';
 import { openCore } from './core.ts';
 import { ServerLeaf } from './identity/serverLeaf.ts';
+import { Health } from './metrics/health.ts';
+import { MetricsServer } from './metrics/metricsServer.ts';
+import { healthGauges, storeGauges } from './metrics/storeGauges.ts';
+import { StoreMetrics } from './metrics/storeMetrics.ts';
 import { openWhenUnsealed } from './sealedStart.ts';
 import type { SealReason } from './vault/sealed.ts';
 
@@ -32,6 +36,8 @@ export interface StoreDeps {
 export interface RunningStore {
   storeUrl: string;
   trustBundlePem: string;
+  /** Of the metrics, if they are served. */
+  metricsPort: number | undefined;
   /** Ends streams, lets requests in flight finish for a moment, writes out what is left. */
   close(): Promise<void>;
 }
@@ -42,25 +48,39 @@ export async function startStore(deps: StoreDeps): Promise<RunningStore> {
   const settings = { ...defaultSettings, ...deps.settings };
   const files = stateFiles(bootstrap.stateDir);
   const { databaseUrl, kek } = bootstrap;
+  const health = new Health();
+  const metrics = new StoreMetrics();
+  const { metricsServer, metricsPort } = await serveMetrics(bootstrap, health, metrics);
   const store = await openWhenUnsealed(
-    () => openCore({ files, databaseUrl, kek, clock, log, settings, fatal: deps.fatal }),
+    () => openCore({ files, databaseUrl, kek, clock, log, settings, fatal: deps.fatal, metrics }),
     {
       adminSocket: files.adminSocket,
       settings,
       log,
-      sealed: deps.sealed ?? (() => {}),
+      sealed: (reason) => {
+        health.sealedBy(reason);
+        deps.sealed?.(reason);
+      },
     },
-  );
+  ).catch((error: unknown) => {
+    metricsServer?.close();
+    throw error;
+  });
   try {
     const leaf = new ServerLeaf({ ca: store.ca, clock, trustDomain: settings.trustDomain });
     let tls: TlsServer | undefined;
     const protocol = createHttp({
       log,
+      metrics,
       serverFactory: (handler) => (tls = createProtocolServer(handler, leaf, settings)),
     });
     protocolRoutes(protocol, store);
     let unix: Server | undefined;
-    const admin = createHttp({ log, serverFactory: (handler) => (unix = createAdminServer(handler, settings)) });
+    const admin = createHttp({
+      log,
+      metrics,
+      serverFactory: (handler) => (unix = createAdminServer(handler, settings)),
+    });
     adminRoutes(admin, store);
     kekRoutes(admin, store);
     await Promise.all([protocol.ready(), admin.ready()]);
@@ -74,12 +94,18 @@ export async function startStore(deps: StoreDeps): Promise<RunningStore> {
     });
     const tick = setInterval(() => {
       if (leaf.renew()) serveLeaf();
-      store.tick().catch((error: unknown) => log.error({ error: errorText(error) }, 'periodic work failed'));
+      store.tick().catch((error: unknown) => {
+        metrics.refreshFailed();
+        log.error({ error: errorText(error) }, 'periodic work failed');
+      });
     }, settings.tickMs);
     await store.audit.record({ kind: 'store.started' });
+    storeGauges(metrics, { store, clock, serverCertificate: () => leaf.certificatePem });
+    health.opened(store);
 
     return {
       storeUrl: `https://${urlHost(bootstrap.listenHost)}:${port}`,
+      metricsPort,
       get trustBundlePem() {
         return store.ca.trustBundlePem;
       },
@@ -87,14 +113,28 @@ export async function startStore(deps: StoreDeps): Promise<RunningStore> {
         clearInterval(tick);
         store.drain();
         await Promise.all([stop(tls!, settings), stop(unix!, settings)]);
+        metricsServer?.close();
         removeSocketDir(files);
         await store.close();
       },
     };
   } catch (error) {
+    metricsServer?.close();
     await store.close();
     throw error;
   }
+}
+
+/** From before the database is open: also a sealed store says that it is. */
+async function serveMetrics(
+  { metricsHost = '127.0.0.1', metricsPort }: StoreBootstrap,
+  health: Health,
+  metrics: StoreMetrics,
+): Promise<{ metricsServer?: MetricsServer; metricsPort?: number }> {
+  if (metricsPort === undefined) return {};
+  healthGauges(metrics.withProcess(), health);
+  const metricsServer = new MetricsServer({ health, metrics });
+  return { metricsServer, metricsPort: await metricsServer.listen(metricsPort, metricsHost) };
 }
 
 function stop(server: Server, settings: Settings): Promise<void> {

@@ -9,6 +9,8 @@ export const StoreBootstrap = z.strictObject({
   kek: KekSpec.optional(),
   listenHost: z.string().min(1),
   listenPort: z.int().min(0).max(65_535),
+  metricsHost: z.string().min(1).optional(),
+  metricsPort: z.int().min(0).max(65_535).optional(),
   databaseUrl: z
     .string()
     .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')

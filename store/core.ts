@@ -20,6 +20,7 @@ import { Peers } from './identity/peer.ts';
 import { Leases } from './leases.ts';
 import { Materials } from './material/materials.ts';
 import { Rotation } from './material/rotation.ts';
+import { StoreMetrics } from './metrics/storeMetrics.ts';
 import { Objects } from './objects.ts';
 import { openRepository } from './persist/open.ts';
 import { Hub } from './push/hub.ts';
@@ -50,7 +51,9 @@ export async function openCore(options: {
   log: Logger;
   settings: Settings;
   fatal: (error: Error) => void;
+  metrics?: StoreMetrics | undefined;
 }) {
+  const { metrics = new StoreMetrics() } = options;
   const { databaseUrl, files, clock, log, settings, fatal } = options;
   const spec = options.kek ?? { file: files.kek };
   requireKekFile(spec, files);
@@ -91,14 +94,30 @@ export async function openCore(options: {
     const objects = new Objects({ repository, state, audit, materials });
     const limits = new SessionLimits({ clock, settings });
     const leases = new Leases({ clock, limits, repository, audit, refusals, state, identities, materials });
-    const hub = new Hub({ state, streamsPerSession: settings.streamsPerSession });
+    const hub = new Hub({
+      state,
+      streamsPerSession: settings.streamsPerSession,
+      pushed: (ms) => metrics.pushed(ms),
+    });
     const caRotation = new CaRotation({ clock, repository, vault, audit, ca, identities, times: settings });
     ca.onChange((ofTrust) => {
       if (ofTrust) hub.renewAll(settings.renewSpreadSeconds);
     });
 
     // In this order: what is granted and who lives is known before anybody is told.
-    const followers = [state, ca, sessions, limits, leases, rotation, hub, audit, auditExports, headFile];
+    const followers = [
+      state,
+      ca,
+      sessions,
+      limits,
+      leases,
+      rotation,
+      hub,
+      audit,
+      auditExports,
+      headFile,
+      metrics.follower(clock),
+    ];
     repository.onCommit((changes) => {
       for (const follower of followers) {
         if (follower instanceof State) follower.apply(changes);
@@ -113,6 +132,7 @@ export async function openCore(options: {
 
     auditExports.start();
     let pruneAtMs = 0;
+    let leader = false;
     const drain = new AbortController();
     return {
       settings,
@@ -135,10 +155,15 @@ export async function openCore(options: {
       leases,
       limits,
       hub,
+      /** Whether this process does the work that falls due for all replicas. */
+      get leader() {
+        return leader;
+      },
       /** Work that falls due with time. */
       tick: async () => {
         await kek.tick();
-        if (!(await repository.holdWork('upkeep', UPKEEP_SECONDS))) {
+        leader = await repository.holdWork('upkeep', UPKEEP_SECONDS);
+        if (!leader) {
           identities.expire();
           return;
         }

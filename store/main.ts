@@ -36,7 +36,8 @@ async function main(control: Control, log: Logger): Promise<void> {
   process.on('SIGINT', () => stop('SIGINT'));
   control.closed.then(() => stop('the parent is gone'));
   log.info({ url: store.storeUrl }, 'the store listens');
-  control.ready({ type: 'ready', storeUrl: store.storeUrl, trustBundlePem: store.trustBundlePem });
+  const { metricsPort, storeUrl, trustBundlePem } = store;
+  control.ready({ type: 'ready', storeUrl, trustBundlePem, ...(metricsPort !== undefined && { metricsPort }) });
 }
 
 function bootstrapOf(control: Control): StoreBootstrap {

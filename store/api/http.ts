@@ -15,6 +15,7 @@ import { JSON_LIMIT_BYTES } from '../../api/protocolSchema.ts';
 import { errorCode, errorText } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { STORE_ERRORS, type StoreErrorCode, storeError, storeErrorCode } from '../errors.ts';
+import type { StoreMetrics } from '../metrics/storeMetrics.ts';
 import { readMaterial } from './materialBody.ts';
 
 /** Fastify's own errors as ours; what is in neither list is a failure of the store. */
@@ -31,11 +32,17 @@ const PARSER_ERRORS: Readonly<Record<string, StoreErrorCode>> = {
   HPE_HEADER_OVERFLOW: 'TooLarge',
   ERR_HTTP_REQUEST_TIMEOUT: 'RequestTimeout',
 };
+/** When to come back, at random, so that those who were sent away together do not come back together. */
 const RETRY_AFTER_SECONDS = 1;
+const RETRY_AFTER_SPREAD_SECONDS = 3;
 
 /** A fastify instance that speaks JSON and material frames and answers every failure as a StoreError, without internal text. */
-export function createHttp(options: { serverFactory: FastifyServerFactory; log: Logger }): FastifyInstance {
-  const { log, serverFactory } = options;
+export function createHttp(options: {
+  serverFactory: FastifyServerFactory;
+  log: Logger;
+  metrics?: StoreMetrics | undefined;
+}): FastifyInstance {
+  const { log, metrics, serverFactory } = options;
   const app = Fastify({ serverFactory, clientErrorHandler, bodyLimit: JSON_LIMIT_BYTES, exposeHeadRoutes: false });
   app.removeContentTypeParser('text/plain');
   app.addContentTypeParser(MATERIAL_CONTENT_TYPE, (_request: FastifyRequest, payload: IncomingMessage) =>
@@ -44,7 +51,11 @@ export function createHttp(options: { serverFactory: FastifyServerFactory; log: 
   app.setNotFoundHandler(() => {
     throw storeError('NotFound', 'The store has no such route.');
   });
-  app.setErrorHandler((error, request, reply) => answerError(error, request, reply, log));
+  app.setErrorHandler((error, request, reply) => answerError(error, request, reply, { log, metrics }));
+  if (metrics !== undefined)
+    app.addHook('onResponse', async ({ method, routeOptions }, reply) =>
+      metrics.request(method, routeOptions.url ?? 'none', reply.raw.statusCode, reply.elapsedTime / 1000),
+    );
   return app;
 }
 
@@ -88,10 +99,16 @@ function clientErrorHandler(error: ConnectionError, socket: Socket): void {
   );
 }
 
-function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): FastifyReply {
+function answerError(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { log, metrics }: { log: Logger; metrics: StoreMetrics | undefined },
+): FastifyReply {
   if (Buffer.isBuffer(request.body)) request.body.fill(0);
   const code = storeErrorCode(error) ?? FASTIFY_ERRORS[errorCode(error) ?? ''] ?? 'InternalError';
   const { status, retryable } = STORE_ERRORS[code];
+  metrics?.refused(code);
   if (status >= 500) {
     const cause = (error as { cause?: unknown }).cause;
     log.error(
@@ -105,7 +122,8 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
     );
   }
   const message = storeErrorCode(error) === undefined ? STORE_ERRORS[code].help : errorText(error);
-  if (retryable && (status === 429 || status === 503)) reply.header('retry-after', RETRY_AFTER_SECONDS);
+  if (retryable && (status === 429 || status === 503))
+    reply.header('retry-after', RETRY_AFTER_SECONDS + Math.floor(Math.random() * RETRY_AFTER_SPREAD_SECONDS));
   return reply
     .code(status === 0 ? 500 : status)
     .type('application/json')
