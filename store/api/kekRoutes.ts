@@ -18,7 +18,7 @@ export function kekRoutes(app: FastifyInstance, { kek }: { kek: KekRotation }): 
 /** What a store answers that started sealed: why, and nothing else. */
 export function sealedRoutes(app: FastifyInstance, reason: () => SealReason): void {
   app.get('/v1/admin/kek', async (): Promise<KekStatus> => ({ sealed: reason(), keys: [] }));
-  app.setNotFoundHandler(() => {
-    throw new StoreSealed(reason(), async () => reason());
+  app.addHook('onRequest', async (request) => {
+    if (request.routeOptions.url === undefined) throw new StoreSealed(reason(), async () => reason());
   });
 }

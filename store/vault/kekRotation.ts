@@ -13,6 +13,7 @@ import { ownKeys, sum, takeCensus } from './kekCensus.ts';
 import { createKekFile } from './kekFile.ts';
 import { type KekSpec, openKek, sameKek } from './kekSpec.ts';
 import { KEK_IN_FORCE, specsOf } from './openVault.ts';
+import { StoreSealed } from './sealed.ts';
 import { KEK_ID, type Vault } from './vault.ts';
 
 /** Name in the meta table of the rotation that goes on. */
@@ -280,7 +281,7 @@ export class KekRotation {
         this.#problem = undefined;
       } catch (error) {
         if (this.#closing.signal.aborted) return;
-        this.#problem = errorText(error);
+        this.#problem = error instanceof StoreSealed ? error.reason.message : errorText(error);
         log.warn({ error: this.#problem, waitMs }, 'the rotation of the KEK does not get on');
         await sleep(waitMs, undefined, { signal: this.#closing.signal }).catch(() => {});
         waitMs = Math.min(waitMs * 2, LAST_WAIT_MS);

@@ -74,6 +74,10 @@ export class TransitDouble {
     });
   }
 
+  setSealed(sealed: boolean): void {
+    this.sealed = sealed;
+  }
+
   deleteKey(name: string): void {
     this.#keys.delete(name);
   }

@@ -83,7 +83,7 @@ const lease = (sidecar: StoreClient, index = 0) =>
 
 const WAYS: [string, string, () => void | Promise<void>, () => unknown][] = [
   ['transit is down', 'KekUnreachable', () => server.stop(), () => server.start()],
-  ['transit is sealed itself', 'KekServiceSealed', () => void (server.sealed = true), () => (server.sealed = false)],
+  ['transit is sealed itself', 'KekServiceSealed', () => server.setSealed(true), () => server.setSealed(false)],
   [
     'the token is refused',
     'KekDenied',
@@ -164,7 +164,8 @@ test('when transit goes away under a running store, what it holds is leased on, 
   expect((await lease(sidecar, 0)).status).toBe(200);
   const refused = await lease(sidecar, 1);
   expect([refused.status, refused.headers['retry-after']]).toEqual([503, '1']);
-  expect(refused.json()).toMatchObject({ code: 'StoreSealed', message: expect.stringContaining('does not answer') });
+  expect(refused.json()).toMatchObject({ code: 'StoreSealed' });
+  expect(refused.body.toString()).not.toContain('127.0.0.1');
   // Known to be away: nobody waits for timeouts any more.
   const startedMs = performance.now();
   expect((await lease(sidecar, 1)).status).toBe(503);

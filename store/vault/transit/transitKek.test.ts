@@ -39,15 +39,33 @@ function kek(options: Partial<TransitKekOptions> = {}): TransitKek {
 const failing = (code: string) => expect.objectContaining({ name: 'KekError', code });
 
 test.each<[string, string, () => void]>([
-  ['a server that is sealed', 'KekServiceSealed', () => (server.sealed = true)],
+  ['a server that is sealed', 'KekServiceSealed', () => server.setSealed(true)],
   ['a token that it does not know', 'KekDenied', () => writeFileSync(tokenFile, 'hvs.other')],
-  ['a policy that does not permit it', 'KekDenied', () => (server.permits = () => false)],
+  [
+    'a policy that does not permit it',
+    'KekDenied',
+    () => {
+      server.permits = () => false;
+    },
+  ],
   ['a token file that is gone', 'KekDenied', () => rmSync(tokenFile)],
   ['a token file with a line break in it', 'KekDenied', () => writeFileSync(tokenFile, 'a\nb')],
   ['a key that is gone', 'KekMissing', () => server.deleteKey('sidekey')],
   ['a key of another kind', 'KekUnsuitable', () => server.createKey('sidekey', { type: 'rsa-2048' })],
-  ['a server that takes no notice of associated data', 'KekUnsuitable', () => (server.bindsAssociatedData = false)],
-  ['a server that does not answer', 'KekUnreachable', () => (server.hangs = true)],
+  [
+    'a server that takes no notice of associated data',
+    'KekUnsuitable',
+    () => {
+      server.bindsAssociatedData = false;
+    },
+  ],
+  [
+    'a server that does not answer',
+    'KekUnreachable',
+    () => {
+      server.hangs = true;
+    },
+  ],
   ['a server that fails for good', 'KekUnreachable', () => server.failures.push(500, 502, 500, 500)],
 ])('%s is told as %s', async (_what, code, spoil) => {
   spoil();
