@@ -175,7 +175,7 @@ test('a session that asks too much is slowed down, the others are not', async ()
   const answers = await Promise.all(Array.from({ length: 150 }, () => lease(runaway, 'default/mine')));
   const slowed = answers.filter((answer) => answer.status === 429);
   expect(slowed.length).toBeGreaterThan(20);
-  expect(slowed[0]!.headers['retry-after']).toBe('1');
+  expect(slowed[0]!.headers['retry-after']).toMatch(/^[123]$/);
   expect((await lease(other, 'default/mine')).status).toBe(200);
 });
 

@@ -78,7 +78,7 @@ test('no audit, no secret: when the record cannot be written, no byte of materia
   sidecar = new StoreClient(store, sidecar.answer, sidecar.tls);
   const answer = await lease();
   expect([answer.status, answer.json<{ code: string }>().code]).toEqual([503, 'StorageFailed']);
-  expect(answer.headers['retry-after']).toBe('1');
+  expect(answer.headers['retry-after']).toMatch(/^[123]$/);
   expect(answer.body.includes('sk-')).toBe(false);
   const issued = (await auditOf(store)).filter((entry) => entry.event.kind === 'lease.issued');
   expect(issued.length).toBe(1);
