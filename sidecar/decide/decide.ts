@@ -9,7 +9,10 @@ import { byPlaceholder } from './placeholders.ts';
 import type { Step, Trace } from './step.ts';
 
 /** What becomes of a request: a credential by this entry, passed through without one, or refused. */
-export type Decision = { readonly kind: 'credential'; readonly entry: Entry } | { readonly kind: 'pass' } | Refusal;
+export type Decision = { readonly kind: 'credential'; readonly entry: Entry } | { readonly kind: 'pass' } | Denial;
+
+/** A refusal, and the entry whose doing it is if it is that of one. */
+export type Denial = Refusal & { readonly entry?: Entry };
 
 export interface Request {
   readonly method: string;
@@ -56,16 +59,17 @@ export function decide(
   if (!entry.rules.allows(request.method, path)) {
     const reason = `Integration ${entry.integration}: ${entry.rules.why(request.method, path)}`;
     trace?.({ check: 'rules', ok: false, detail: reason });
-    return refuse('RuleDenied', reason);
+    return { ...refuse('RuleDenied', reason), entry };
   }
   if (trace !== undefined) traceRulesAndLimits(entry, request, nowMs, trace);
   const hit = trace === undefined ? entry.limits.take(nowMs) : entry.limits.reached(nowMs);
   if (hit === undefined) return { kind: 'credential', entry };
-  return refuse(
+  const refusal = refuse(
     'LimitExceeded',
     `Integration ${entry.integration} allows ${limitText(hit.limit)}; the next is allowed in ${hit.retryAfterSeconds} s`,
     hit.retryAfterSeconds,
   );
+  return { ...refusal, entry };
 }
 
 /** An agent that names an Integration by its alias means that one, unless its placeholder says otherwise. */

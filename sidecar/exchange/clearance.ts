@@ -15,6 +15,7 @@ export class Clearance {
   readonly #request: RequestHead;
   #located: Located | undefined;
   #entry: Entry | undefined;
+  #denying: Entry | undefined;
   #lease: HeldLease | undefined;
   #requestId: string | undefined;
   /** The lease that the use on record is of. */
@@ -41,6 +42,11 @@ export class Clearance {
     return this.#entry;
   }
 
+  /** The Integration that goes on record: the one whose credential goes along, or whose rules or limits refuse the request. */
+  get concerned(): Entry | undefined {
+    return this.#entry ?? this.#denying;
+  }
+
   /** In use until `release`, whatever becomes of it meanwhile. */
   get lease(): HeldLease | undefined {
     return this.#lease;
@@ -65,7 +71,10 @@ export class Clearance {
     const { method, text } = this.#request;
     const request = { method, authority, path, query, via, alias, text };
     const decision = decide(grants.table, request, deps.egress, deps.clock.monotonicMs());
-    if (decision.kind === 'refuse') return decision;
+    if (decision.kind === 'refuse') {
+      this.#denying = decision.entry;
+      return decision;
+    }
     if (decision.kind === 'credential') this.#entry = decision.entry;
     return undefined;
   }

@@ -410,7 +410,7 @@ export class Exchange implements AttemptOwner, Cuttable {
     const { deps, inFlight } = this.#agent.context;
     if (this.#clearance.entry !== undefined) inFlight.delete(this);
     deps.metrics.scrubbed += attempt?.scrubber?.count ?? 0;
-    const { authority, located, entry, lease, requestId } = this.#clearance;
+    const { authority, concerned, located, lease, requestId } = this.#clearance;
     deps.usage.record({
       requestId,
       authority,
@@ -418,7 +418,7 @@ export class Exchange implements AttemptOwner, Cuttable {
       path: located?.path ?? '',
       status: this.#status,
       refusal: refusal ?? this.#refusedCode,
-      entry,
+      entry: concerned,
       lease,
       bytesUp: attempt?.bytesUp ?? 0,
       bytesDown: attempt?.bytesDown ?? 0,
