@@ -46,6 +46,13 @@ export interface Settings {
   refusalBurst: number;
   refusalsPerSecond: number;
   connectionLimit: number;
+  /** TLS handshakes at one time, those that wait for theirs, and how long they may. */
+  handshakeLimit: number;
+  handshakeQueue: number;
+  handshakeWaitMs: number;
+  /** Streams that are opened a second, and joins, of all sessions. */
+  streamsPerSecond: number;
+  joinsPerSecond: number;
   /** Connections without a client certificate at one time. */
   strangerLimit: number;
   /** Event streams of one session: the newest ones stay. */
@@ -83,7 +90,12 @@ export const defaultSettings: Settings = {
   strictUsagePerSecond: 500,
   refusalBurst: 64,
   refusalsPerSecond: 8,
-  connectionLimit: 10_000,
+  connectionLimit: 24_000,
+  handshakeLimit: 64,
+  handshakeQueue: 1_024,
+  handshakeWaitMs: 3_000,
+  streamsPerSecond: 500,
+  joinsPerSecond: 500,
   strangerLimit: 256,
   streamsPerSession: 2,
   streamLagLimitBytes: 1024 * 1024,

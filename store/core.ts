@@ -24,6 +24,7 @@ import { StoreMetrics } from './metrics/storeMetrics.ts';
 import { Objects } from './objects.ts';
 import { openRepository } from './persist/open.ts';
 import { Hub } from './push/hub.ts';
+import { Openings } from './push/openings.ts';
 import { RateLimit } from './rateLimit.ts';
 import { SessionLimits } from './sessionLimits.ts';
 import { Sessions } from './sessions.ts';
@@ -128,6 +129,7 @@ export async function openCore(options: {
     // What others revoke meanwhile would not be heard here: their sidecars find another replica, or wait.
     repository.onDetached(() => hub.endStreams());
     const kek = new KekRotation({ repository, vault, audit, clock, log, stateDir: files.dir, batch });
+    repository.onCommit((changes) => kek.changed(changes));
     await kek.resume();
 
     auditExports.start();
@@ -155,6 +157,10 @@ export async function openCore(options: {
       leases,
       limits,
       hub,
+      openings: {
+        streams: new Openings({ clock, perSecond: settings.streamsPerSecond }),
+        joins: new Openings({ clock, perSecond: settings.joinsPerSecond }),
+      },
       /** Whether this process does the work that falls due for all replicas. */
       get leader() {
         return leader;
@@ -173,6 +179,7 @@ export async function openCore(options: {
         if (clock.monotonicMs() < pruneAtMs) return;
         pruneAtMs = clock.monotonicMs() + PRUNE_MS;
         await repository.transaction((tx) => tx.prune(clock.nowMs() - KEEP_MS));
+        await repository.compact?.();
         await audit.followKey();
         await auditRetention.tick();
       },

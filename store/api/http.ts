@@ -122,10 +122,15 @@ function answerError(
     );
   }
   const message = storeErrorCode(error) === undefined ? STORE_ERRORS[code].help : errorText(error);
-  if (retryable && (status === 429 || status === 503))
-    reply.header('retry-after', RETRY_AFTER_SECONDS + Math.floor(Math.random() * RETRY_AFTER_SPREAD_SECONDS));
+  if (retryable && (status === 429 || status === 503)) reply.header('retry-after', retryAfterSeconds(error));
   return reply
     .code(status === 0 ? 500 : status)
     .type('application/json')
     .send({ code, message } satisfies StoreError);
+}
+
+function retryAfterSeconds(error: unknown): number {
+  const { retryAfterSeconds } = error as { retryAfterSeconds?: unknown };
+  if (typeof retryAfterSeconds === 'number') return Math.ceil(retryAfterSeconds);
+  return RETRY_AFTER_SECONDS + Math.floor(Math.random() * RETRY_AFTER_SPREAD_SECONDS);
 }

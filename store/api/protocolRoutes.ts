@@ -52,6 +52,7 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
   app.post('/v1/join', { config: { who: 'anyone' } }, async (request) => {
     const from = sourceOf(request);
     try {
+      store.openings.joins.take();
       const { joinToken, publicKeyPem } = parse(JoinRequest, request.body);
       return await sessions.join(joinToken, clientPublicKey(publicKeyPem), from);
     } catch (error) {
@@ -76,11 +77,13 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     await store.repository.caughtUp();
     // Between the hook and here the session may have ended; from here on the hub is told.
     if (!store.identities.alive(session(request))) throw storeError('IdentityRevoked');
+    store.openings.streams.take();
     const { cursor } = parse(EventsQuery, request.query);
     reply.hijack();
     hub.openSession(session(request).session, new NdjsonStream(reply.raw, settings.streamLagLimitBytes), cursor);
   });
   app.get('/v1/session/snapshot', forSession, async (request, reply) => {
+    store.openings.streams.take();
     const { cursor } = parse(EventsQuery, request.query);
     return reply
       .type('application/x-ndjson')

@@ -9,6 +9,7 @@ import { portInUse } from '../../lib/portOwner.ts';
 import { TLS_DEFAULTS } from '../../lib/tls.ts';
 import type { Settings } from '../config.ts';
 import { storeError } from '../errors.ts';
+import { Handshakes } from './handshakes.ts';
 
 /** Longest that an idle connection is kept; sidecars hold theirs open by their event stream. */
 const IDLE_MS = 65_000;
@@ -39,6 +40,7 @@ export function createProtocolServer(handler: Handler, identity: ServerIdentity,
   );
   server.maxConnections = settings.connectionLimit;
   boundStrangers(server, settings.strangerLimit);
+  new Handshakes(server, settings);
   return bound(server, settings);
 }
 
