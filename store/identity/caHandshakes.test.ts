@@ -12,6 +12,7 @@ import { generateP256, issueCertificate, toPem } from '../../lib/x509.ts';
 import { Connections } from '../../sidecar/link/connections.ts';
 import { EventStream } from '../../sidecar/link/eventStream.ts';
 import { Identity } from '../../sidecar/link/identity.ts';
+import { StoreReplicas } from '../../sidecar/link/storeReplicas.ts';
 import { until } from '../../sidecar/link/testkit.ts';
 import { admin, json, SESSION } from '../../test/store/storeClient.ts';
 import { type RunningStore, startStore } from '../app.ts';
@@ -81,7 +82,7 @@ class Client {
     this.#identity = identity;
     const fail = (why: string) => this.failures.push(why);
     this.#events = new EventStream({
-      address: identity.address,
+      replicas: identity.replicas,
       context: () => identity.context,
       event: (event) => {
         if (event.type === 'renew') identity.renewWithin(event.withinSeconds);
@@ -125,14 +126,14 @@ class Client {
   }
 
   #connect(resume: boolean): Promise<void> {
-    const { address, context } = this.#identity;
+    const { context, replicas } = this.#identity;
     return new Promise((resolve, reject) => {
       // A ticket stands for the certificate that it was given for.
       if (context !== this.#context) this.#session = undefined;
       this.#context = context;
       const session = resume ? this.#session : undefined;
       const tls: TLSSocket = tlsConnect({
-        ...address,
+        ...replicas.current,
         secureContext: context,
         servername: STORE_DNS_NAME,
         ...(session && { session }),
@@ -236,7 +237,7 @@ test.each([
   const server = createServer({ key, cert: toPem(der) }).listen(0, '127.0.0.1');
   await until(() => server.listening);
   const { port } = server.address() as AddressInfo;
-  const connections = new Connections({ host: '127.0.0.1', port }, createSecureContext({ ca }));
+  const connections = new Connections(new StoreReplicas([{ host: '127.0.0.1', port }]), createSecureContext({ ca }));
   const send = connections.send({ method: 'GET', path: '/' }, 2_000);
   await expect(send).rejects.toThrow(/purpose|altnames|expired|not yet valid/);
   connections.close();

@@ -32,7 +32,8 @@ async function join() {
   return { answer, identity };
 }
 const renew = async (who: Awaited<ReturnType<typeof join>>) => {
-  await core.store.sessions.renew(who.identity, publicKey());
+  const { certificatePem } = await core.store.sessions.renew(who.identity, publicKey());
+  who.identity = core.store.identities.find(new X509Certificate(certificatePem).fingerprint256)!;
 };
 
 test('certificates come from an intermediate of path length 0, with their chain', async () => {
@@ -90,9 +91,10 @@ test('an intermediate is followed by the next one by age, and forgotten once not
 
 /** Lets every certificate of before end, while somebody renews, and takes the step. */
 async function step(who: Awaited<ReturnType<typeof join>>): Promise<void> {
-  core.clock.advance(1800);
-  await renew(who);
-  core.clock.advance(1801);
+  for (const seconds of [1800, 1801]) {
+    core.clock.advance(seconds);
+    await renew(who);
+  }
   await tick();
   core.clock.advance(120);
   await tick();
@@ -144,7 +146,7 @@ test('an old root and its keys go once every certificate under it has ended, aft
   await tick();
   expect(status().roots.map(({ id }) => id)).toContain(old!.id);
   await step(who);
-  expect(status()).toMatchObject({ roots: [{ state: 'active', certificates: 1 }] });
+  expect(status().roots.map(({ state }) => state)).toEqual(['active']);
   expect(status().roots[0]!.id).not.toBe(old!.id);
   expect(status().rotation).toBeUndefined();
   expect(await keyNames()).not.toContain('ca key');

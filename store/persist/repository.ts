@@ -88,6 +88,9 @@ export interface Transaction {
   putIntegration(key: string, record: IntegrationRecord): Promise<void>;
   deleteIntegration(key: string): Promise<void>;
 
+  /** Credentials or Integrations with a key after `afterKey`, in order. */
+  objects<K extends 'credentials' | 'integrations'>(kind: K, afterKey: string, limit: number): Promise<Snapshot[K]>;
+
   dataKey(credential: string): Promise<WrappedKey | undefined>;
   putDataKey(credential: string, key: WrappedKey): Promise<void>;
   /** Those of the credentials after `afterCredential`, in order of the credential. */
@@ -110,6 +113,7 @@ export interface Transaction {
 
   putRevocation(revocation: RevocationRow): Promise<void>;
   deleteRevocation(id: string): Promise<void>;
+  revocations(): Promise<RevocationRow[]>;
 
   putLease(lease: LeaseRow): Promise<void>;
   lease(id: string): Promise<LeaseRow | undefined>;
@@ -119,6 +123,8 @@ export interface Transaction {
   endLease(id: string, atMs: number): Promise<void>;
   /** How many were ever issued of that version; known while there is no newer one. */
   countLeases(credential: string, version: number): Promise<number>;
+  /** Counts leases that there is no record of here: those of a database that was restored. */
+  addLeaseCount(credential: string, version: number, count: number): Promise<void>;
 
   /** `digest` is the SHA-256 of the token. */
   putJoinToken(digest: string, token: JoinTokenRow): Promise<void>;
@@ -161,6 +167,10 @@ export interface Repository {
    * `work` touches only `tx`, and may be run again if another process was in its way. @throws StorageFailed if the database could not be written.
    */
   transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  /**
+   * Runs `work`, which only reads and may take its time, on what is committed at one moment, beside other transactions. @throws StorageFailed
+   */
+  snapshot<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
   load(): Promise<Snapshot>;
   /** Resolves once what any process had committed before the call was told to the listeners. @throws StorageFailed */
   caughtUp(): Promise<void>;

@@ -6,6 +6,7 @@ import { Follower } from './follower.ts';
 import { newClient, placeOf } from './link.ts';
 import { migrate } from './migrate.ts';
 import { failureOf } from './sqlState.ts';
+import { onSnapshot } from './snapshot.ts';
 import { type Unit, Writer } from './writer.ts';
 
 /** Most units that share one transaction: the more, the likelier another process is in the way of one. */
@@ -22,6 +23,8 @@ export interface PostgresOptions {
 /** The repository over a PostgreSQL database that several stores share: each follows what the others commit. */
 export class PostgresRepository implements Repository {
   readonly chain: string;
+  readonly #url: string;
+  readonly #name: string;
   readonly #writer: Writer;
   readonly #follower: Follower;
   readonly #listeners: ((changes: readonly Change[]) => void)[] = [];
@@ -33,6 +36,8 @@ export class PostgresRepository implements Repository {
     const { log, replica, url } = options;
     const name = `sidekey ${replica}`;
     this.chain = replica;
+    this.#url = url;
+    this.#name = name;
     const tell = (changes: readonly Change[]) => {
       for (const listener of this.#listeners) listener(changes);
     };
@@ -73,6 +78,10 @@ export class PostgresRepository implements Repository {
       this.#queue.push({ work, resolve, reject });
       this.#running ??= this.#drain();
     });
+  }
+
+  snapshot<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    return onSnapshot(this.#url, this.#name, this.chain, work);
   }
 
   load(): Promise<Snapshot> {

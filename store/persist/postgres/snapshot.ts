@@ -1,7 +1,10 @@
 import type { Client } from 'pg';
-import type { Snapshot } from '../repository.ts';
+import { storeError } from '../../errors.ts';
+import type { Snapshot, Transaction } from '../repository.ts';
 import { identityOf, materialHead, type Row } from '../rows.ts';
 import { newClient } from './link.ts';
+import { sqlState } from './sqlState.ts';
+import { PostgresTransaction } from './transaction.ts';
 
 export interface SnapshotAt {
   snapshot: Snapshot;
@@ -10,14 +13,40 @@ export interface SnapshotAt {
   metaNames: string[];
 }
 
-/** All that is kept in memory, read at one moment, over a connection of its own. */
-export async function readSnapshot(url: string, name: string): Promise<SnapshotAt> {
+/** All that is kept in memory, read at one moment. */
+export function readSnapshot(url: string, name: string): Promise<SnapshotAt> {
+  return connected(url, name, readAll);
+}
+
+/** Runs `work`, which only reads, on what was committed at one moment. */
+export async function onSnapshot<T>(
+  url: string,
+  name: string,
+  chain: string,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  try {
+    return await connected(url, name, async (client) => {
+      await client.query('SET idle_in_transaction_session_timeout = 0');
+      await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+      // Its moment is that of its first statement.
+      await client.query('SELECT 1');
+      return work(new PostgresTransaction({ client, chain, end: undefined }));
+    });
+  } catch (error) {
+    if (sqlState(error) === undefined) throw error;
+    throw storeError('StorageFailed', undefined, { cause: error });
+  }
+}
+
+/** Over a connection of its own. */
+async function connected<T>(url: string, name: string, work: (client: Client) => Promise<T>): Promise<T> {
   const client = newClient(url, name, { answerLimitMs: 0 });
   const lost = new Promise<never>((_, reject) => client.on('error', reject));
   lost.catch(() => {});
   try {
     await client.connect();
-    return await Promise.race([readAll(client), lost]);
+    return await Promise.race([work(client), lost]);
   } finally {
     client.end().catch(() => {});
   }

@@ -10,6 +10,7 @@ import type {
   LeaseRow,
   RevocationRow,
   SealedMaterial,
+  Snapshot,
   Transaction,
 } from '../repository.ts';
 import { bytes, leaseOf, materialHead, type Row, versionGoesBack, wrappedKey } from '../rows.ts';
@@ -151,6 +152,18 @@ export class PostgresTransaction implements Transaction {
     this.changes.push({ kind: 'integration', key, record: undefined });
   }
 
+  async objects<K extends 'credentials' | 'integrations'>(
+    kind: K,
+    afterKey: string,
+    limit: number,
+  ): Promise<Snapshot[K]> {
+    const sql = `SELECT key, record FROM ${kind} WHERE key COLLATE "C" > $1 ORDER BY key COLLATE "C" LIMIT $2`;
+    return (await this.#all(sql, afterKey, limit)).map((row) => ({
+      key: String(row.key),
+      record: jsonOf(row.record),
+    })) as Snapshot[K];
+  }
+
   async dataKey(credential: string): Promise<WrappedKey | undefined> {
     const row = await this.#get('SELECT kek_id, wrapped FROM data_keys WHERE credential = $1', credential);
     return row && wrappedKey(row);
@@ -254,6 +267,11 @@ export class PostgresTransaction implements Transaction {
     this.changes.push({ kind: 'revocation', id, revocation: undefined });
   }
 
+  async revocations(): Promise<RevocationRow[]> {
+    const rows = await this.#all('SELECT record FROM revocations ORDER BY id COLLATE "C"');
+    return rows.map((row) => jsonOf(row.record)!);
+  }
+
   async putLease(lease: LeaseRow): Promise<void> {
     const { id, sessionId, credential, version, issuedAtMs, expiresAtMs, endedAtMs } = lease;
     this.#write(
@@ -288,6 +306,16 @@ export class PostgresTransaction implements Transaction {
     const sql = `SELECT (SELECT count(*) FROM leases WHERE credential = $1 AND version = $2)
       + coalesce((SELECT count FROM pruned_leases WHERE credential = $1 AND version = $2), 0) AS count`;
     return Number((await this.#get(sql, credential, version))?.count);
+  }
+
+  async addLeaseCount(credential: string, version: number, count: number): Promise<void> {
+    this.#write(
+      `INSERT INTO pruned_leases AS p (credential, version, count) VALUES ($1, $2, $3)
+         ON CONFLICT (credential, version) DO UPDATE SET count = p.count + excluded.count`,
+      credential,
+      version,
+      count,
+    );
   }
 
   async putJoinToken(digest: string, { invitation, expiresAtMs }: JoinTokenRow): Promise<void> {

@@ -3,6 +3,7 @@ import { errorText } from '../../../lib/errors.ts';
 import { storeError } from '../../errors.ts';
 import { type Change, type Repository, type Snapshot, SOLE_CHAIN, type Transaction } from '../repository.ts';
 import { identityOf, materialHead } from '../rows.ts';
+import { copyDatabase } from './copy.ts';
 import { closeDatabase, isFatal, isOwnFault, sqliteCode } from './database.ts';
 import { SqliteTransaction } from './transaction.ts';
 
@@ -35,6 +36,9 @@ export class SqliteRepository implements Repository {
   readonly #listeners: ((changes: readonly Change[]) => void)[] = [];
   #queue: Unit[] = [];
   #running: Promise<void> | undefined;
+  #snapshots: Promise<unknown> = Promise.resolve();
+  /** While a copy of the database comes to its end. */
+  #pause: Promise<void> | undefined;
   #failed = false;
 
   constructor(options: SqliteOptions) {
@@ -52,6 +56,13 @@ export class SqliteRepository implements Repository {
 
   onCommit(listener: (changes: readonly Change[]) => void): void {
     this.#listeners.push(listener);
+  }
+
+  /** One after the other, on a copy that is made beside the transactions; only its end holds them up. */
+  snapshot<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    const mine = this.#snapshots.then(() => this.#onCopy(work));
+    this.#snapshots = mine.catch(() => {});
+    return mine;
   }
 
   async load(): Promise<Snapshot> {
@@ -85,12 +96,34 @@ export class SqliteRepository implements Repository {
   onDetached(): void {}
 
   async close(): Promise<void> {
+    await this.#snapshots;
     await this.#running;
     closeDatabase(this.#db, this.#options.path);
   }
 
+  async #onCopy<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    let copy: DatabaseSync;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    try {
+      copy = await copyDatabase(this.#db, `${this.#options.path}.snapshot`, () => {
+        this.#pause = promise;
+      });
+    } catch (error) {
+      throw storeError('StorageFailed', undefined, { cause: error });
+    } finally {
+      this.#pause = undefined;
+      resolve();
+    }
+    try {
+      return await work(new SqliteTransaction(copy));
+    } finally {
+      copy.close();
+    }
+  }
+
   async #drain(): Promise<void> {
     while (this.#queue.length > 0) {
+      await this.#pause;
       // Lets all requests of this turn of the event loop into the group.
       await new Promise((resolve) => setImmediate(resolve));
       const group = this.#queue.slice(0, GROUP_LIMIT);

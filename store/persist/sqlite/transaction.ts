@@ -10,6 +10,7 @@ import type {
   LeaseRow,
   RevocationRow,
   SealedMaterial,
+  Snapshot,
   Transaction,
 } from '../repository.ts';
 import { bytes, leaseOf, materialHead, type Row, versionGoesBack, wrappedKey } from '../rows.ts';
@@ -83,6 +84,18 @@ export class SqliteTransaction implements Transaction {
   async deleteIntegration(key: string): Promise<void> {
     this.#run('DELETE FROM integrations WHERE key = ?', key);
     this.changes.push({ kind: 'integration', key, record: undefined });
+  }
+
+  async objects<K extends 'credentials' | 'integrations'>(
+    kind: K,
+    afterKey: string,
+    limit: number,
+  ): Promise<Snapshot[K]> {
+    const sql = `SELECT key, record FROM ${kind} WHERE key > ? ORDER BY key LIMIT ?`;
+    return this.#all(sql, afterKey, limit).map((row) => ({
+      key: String(row.key),
+      record: JSON.parse(String(row.record)),
+    })) as Snapshot[K];
   }
 
   async dataKey(credential: string): Promise<WrappedKey | undefined> {
@@ -188,6 +201,10 @@ export class SqliteTransaction implements Transaction {
     this.changes.push({ kind: 'revocation', id, revocation: undefined });
   }
 
+  async revocations(): Promise<RevocationRow[]> {
+    return this.#all('SELECT record FROM revocations ORDER BY id').map((row) => JSON.parse(String(row.record)));
+  }
+
   async putLease(lease: LeaseRow): Promise<void> {
     const { id, sessionId, credential, version, issuedAtMs, expiresAtMs, endedAtMs } = lease;
     this.#run(
@@ -221,6 +238,16 @@ export class SqliteTransaction implements Transaction {
     const sql = `SELECT (SELECT count(*) FROM leases WHERE credential = ?1 AND version = ?2)
       + coalesce((SELECT count FROM pruned_leases WHERE credential = ?1 AND version = ?2), 0) AS count`;
     return Number(this.#get(sql, credential, version)?.count);
+  }
+
+  async addLeaseCount(credential: string, version: number, count: number): Promise<void> {
+    this.#run(
+      `INSERT INTO pruned_leases VALUES (?, ?, ?)
+         ON CONFLICT (credential, version) DO UPDATE SET count = count + excluded.count`,
+      credential,
+      version,
+      count,
+    );
   }
 
   async putJoinToken(digest: string, { invitation, expiresAtMs }: JoinTokenRow): Promise<void> {

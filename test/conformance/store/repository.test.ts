@@ -453,4 +453,56 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
   test('work is held by the one process that there is', async () => {
     expect([await repository.holdWork('rotation', 5), await repository.holdWork('rotation', 5)]).toEqual([true, true]);
   });
+
+  test('a snapshot stays as it was while others write, and holds nobody up', async () => {
+    await run((tx) => tx.putCredential('default/a', credentialRecord()));
+    const seen = await repository.snapshot(async (tx) => {
+      await run((other) => other.putCredential('default/b', credentialRecord()));
+      await run((other) => other.setMeta('later', Buffer.from('x')));
+      return [await tx.objects('credentials', '', 10), await tx.meta('later')];
+    });
+    expect(seen).toEqual([[{ key: 'default/a', record: credentialRecord() }], undefined]);
+    expect(await run((tx) => tx.objects('credentials', 'default/a', 10))).toHaveLength(1);
+  });
+
+  test('a snapshot while transactions are written all the time has whole ones', async () => {
+    let over = false;
+    let written = 0;
+    const writing = (async () => {
+      while (!over) {
+        await run(async (tx) => {
+          await tx.setMeta('left', Buffer.alloc(5000, `${written}`));
+          await tx.setMeta('right', Buffer.alloc(5000, `${written}`));
+        });
+        written += 1;
+      }
+    })();
+    for (let round = 0; round < 5; round += 1) {
+      const [left, right] = await repository.snapshot(async (tx) => [await tx.meta('left'), await tx.meta('right')]);
+      expect(left).toEqual(right);
+    }
+    over = true;
+    await writing;
+  });
+
+  test('objects and revocations come in pages and in order', async () => {
+    const keys = ['a/B', 'a/a', 'a/a-b', 'a/ab', 'b/a'];
+    await run(async (tx) => {
+      for (const key of keys) await tx.putIntegration(key, integrationRecord());
+      await tx.putRevocation({ id: '2', selector: { everything: true }, atMs: 1, by: 'x', reason: 'y' });
+      await tx.putRevocation({ id: '1', selector: { everything: true }, atMs: 1, by: 'x', reason: 'y' });
+    });
+    const page = (after: string) => run((tx) => tx.objects('integrations', after, 2));
+    const found: string[] = [];
+    for (let objects = await page(''); objects.length > 0; objects = await page(found.at(-1)!))
+      found.push(...objects.map(({ key }) => key));
+    expect(found).toEqual(keys);
+    expect((await run((tx) => tx.revocations())).map(({ id }) => id)).toEqual(['1', '2']);
+  });
+
+  test('leases of before are counted with those of now', async () => {
+    await run((tx) => tx.addLeaseCount('default/key', 3, 2));
+    await run((tx) => tx.addLeaseCount('default/key', 3, 1));
+    expect(await run((tx) => tx.countLeases('default/key', 3))).toBe(3);
+  });
 });
