@@ -14,6 +14,10 @@ import type { Session } from './session.ts';
  * | DELETE /v1/admin/credentials/NS/NAME/material | 204 |
  * | GET /v1/admin/sessions | AdminSession[] |
  * | DELETE /v1/admin/sessions/ID | 204: the session ends at once |
+ * | DELETE /v1/admin/sessions?pod=UID or ?session=ID | 204: those sessions end at once, if there are any |
+ * | GET /v1/admin/revocations | Revocation[] (revocation.ts): what stands |
+ * | POST /v1/admin/revocations RevocationRequest | RevocationAnswer |
+ * | DELETE /v1/admin/revocations?id=ID | Revocation: it was lifted |
  * | GET /v1/admin/audit?chain=NAME&after=SEQ&since=TIME&until=TIME&kind=KIND&limit=N&follow=true | AuditEntry, one JSON object a line |
  * | GET /v1/admin/ca | CaStatus |
  * | POST /v1/admin/ca/rotate CaRotateRequest | CaStatus: a new intermediate issues, or the change of the root has begun |

@@ -59,8 +59,8 @@ export type SessionEvent =
     /** The first for a reader whose `cursor` is still known: what it was told before holds, but for what follows now. */
     | { type: 'resumed' }
     | { type: 'grant'; grant: Grant }
-    /** With `by`: it would be granted if that revocation did not stand, so that its hosts are refused instead of passed through. */
-    | { type: 'revoke'; integration: string; by?: string }
+    /** With `revoked`: it would be granted if a revocation did not stand, so that its hosts are refused instead of passed through. */
+    | { type: 'revoke'; integration: string; revoked?: RevokedGrant }
     /** One lease is no good any more: drop it and cut what runs under it. */
     | { type: 'lease-revoked'; lease: string }
     /** A new version of a credential is in force (lease it anew), or none any more (0: give up what is held). */
@@ -99,6 +99,8 @@ export const LEASE_HEADERS = {
   id: 'sidekey-lease',
   version: 'sidekey-version',
   expiresInSeconds: 'sidekey-lease-expires-in',
+  /** `1` on a lease that is good for one request. */
+  single: 'sidekey-lease-single',
 } as const;
 
 /**

@@ -37,5 +37,8 @@ export const RevocationRequest = z.strictObject({
   dryRun: z.boolean().optional(),
 }) satisfies z.ZodType<RevocationRequestType>;
 
+/** Query of DELETE /v1/admin/revocations. */
+export const LiftQuery = z.strictObject({ id: z.string().min(1).max(512) });
+
 /** Query of DELETE /v1/sessions and DELETE /v1/admin/sessions: one of both. */
 export const SessionsQuery = z.union([z.strictObject({ pod: Id }), z.strictObject({ session: Id })]);

@@ -85,6 +85,7 @@ export async function startStore(deps: StoreDeps): Promise<RunningStore> {
     kekRoutes(admin, store);
     await Promise.all([protocol.ready(), admin.ready()]);
 
+    tls!.on('secureConnection', (socket) => store.admission.connected(socket));
     const { port } = await listenTcp(tls!, bootstrap.listenHost, bootstrap.listenPort);
     await listenUnix(unix!, files.adminSocket);
     const serveLeaf = () => tls!.setSecureContext(secureContextOf(leaf));

@@ -42,10 +42,21 @@ export interface Settings {
   /** Reports of uses that wait for being on record (`audit: Strict`), likewise; each may tell of many uses. */
   strictUsageBurst: number;
   strictUsagePerSecond: number;
+  /** The same for all sessions of a namespace together; a session meets its own bounds first. */
+  namespaceLeaseBurst: number;
+  namespaceLeasesPerSecond: number;
+  namespaceUsageBurst: number;
+  namespaceUsagePerSecond: number;
+  namespaceStrictUsageBurst: number;
+  namespaceStrictUsagePerSecond: number;
+  /** Sessions of a namespace that begin. */
+  namespaceJoinBurst: number;
+  namespaceJoinsPerSecond: number;
   /** Refusals that get an audit entry of their own; the rest are counted in the next one. */
   refusalBurst: number;
   refusalsPerSecond: number;
   connectionLimit: number;
+<<<<<<< HEAD
   /** TLS handshakes at one time, those that wait for theirs, and how long they may. */
   handshakeLimit: number;
   handshakeQueue: number;
@@ -53,10 +64,18 @@ export interface Settings {
   /** Streams that are opened a second, and joins, of all sessions. */
   streamsPerSecond: number;
   joinsPerSecond: number;
+=======
+>>>>>>> 49edca4 (Revoke sessions and leases by what they are; bound what sessions and namespaces ask for; let each lease of a Credential with maxUses do for one request)
   /** Connections without a client certificate at one time. */
   strangerLimit: number;
   /** Event streams of one session: the newest ones stay. */
   streamsPerSession: number;
+  /** And of a namespace: four fifths of what there is at most, so that no other is kept out. */
+  streamsPerNamespace: number;
+  /** Connections of one session, and of a namespace; requests of one session that are under way. */
+  connectionsPerSession: number;
+  connectionsPerNamespace: number;
+  requestsPerSession: number;
   /** Bytes that a stream may lag behind before it is cut. */
   streamLagLimitBytes: number;
   requestSeconds: number;
@@ -88,16 +107,32 @@ export const defaultSettings: Settings = {
   usagePerSecond: 4,
   strictUsageBurst: 1000,
   strictUsagePerSecond: 500,
+  namespaceLeaseBurst: 2_000,
+  namespaceLeasesPerSecond: 500,
+  namespaceUsageBurst: 2_000,
+  namespaceUsagePerSecond: 1_000,
+  namespaceStrictUsageBurst: 4_000,
+  namespaceStrictUsagePerSecond: 2_000,
+  namespaceJoinBurst: 2_000,
+  namespaceJoinsPerSecond: 400,
   refusalBurst: 64,
   refusalsPerSecond: 8,
+<<<<<<< HEAD
   connectionLimit: 24_000,
   handshakeLimit: 64,
   handshakeQueue: 1_024,
   handshakeWaitMs: 3_000,
   streamsPerSecond: 500,
   joinsPerSecond: 500,
+=======
+  connectionLimit: 10_000,
+>>>>>>> 49edca4 (Revoke sessions and leases by what they are; bound what sessions and namespaces ask for; let each lease of a Credential with maxUses do for one request)
   strangerLimit: 256,
   streamsPerSession: 2,
+  streamsPerNamespace: 12_000,
+  connectionsPerSession: 32,
+  connectionsPerNamespace: 19_200,
+  requestsPerSession: 64,
   streamLagLimitBytes: 1024 * 1024,
   requestSeconds: 10,
   dataKeySeconds: 300,

@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import type { StateFiles } from '../lib/stateDir.ts';
+import { Admission } from './admission.ts';
 import { Audit } from './audit/audit.ts';
 import { readAuditConfig } from './audit/export/config.ts';
 import { AuditExports } from './audit/export/exports.ts';
@@ -26,6 +27,7 @@ import { openRepository } from './persist/open.ts';
 import { Hub } from './push/hub.ts';
 import { Openings } from './push/openings.ts';
 import { RateLimit } from './rateLimit.ts';
+import { Revocations } from './revocation/revocations.ts';
 import { SessionLimits } from './sessionLimits.ts';
 import { Sessions } from './sessions.ts';
 import { State } from './state.ts';
@@ -76,7 +78,7 @@ export async function openCore(options: {
     const ca = await CertificateAuthority.load({ repository, vault, clock, log, intermediateSeconds });
     const snapshot = await repository.load();
 
-    const state = new State(snapshot);
+    const state = new State(snapshot, clock);
     const audit = new Audit({ clock, repository, vault, signer });
     await audit.followKey();
     const { exports, retention } = readAuditConfig(files.auditConfig);
@@ -89,12 +91,14 @@ export async function openCore(options: {
     const identities = new Identities({ clock, trustDomain, seconds: certificateSeconds, snapshot });
     const peers = new Peers({ identities, ca });
     const joinTokens = new JoinTokens({ clock, seconds: settings.joinTokenSeconds, limit: settings.joinTokenLimit });
-    const sessions = new Sessions({ clock, settings, repository, audit, ca, identities, joinTokens });
+    const admission = new Admission({ peers, settings });
+    const limits = new SessionLimits({ clock, settings });
+    const sessions = new Sessions({ clock, settings, repository, audit, ca, identities, joinTokens, limits, state });
     const materials = new Materials({ clock, repository, vault, audit });
     const rotation = new Rotation({ clock, state, repository, materials });
     const objects = new Objects({ repository, state, audit, materials });
-    const limits = new SessionLimits({ clock, settings });
     const leases = new Leases({ clock, limits, repository, audit, refusals, state, identities, materials });
+    const revocations = new Revocations({ clock, repository, audit, state, identities, sessions });
     const hub = new Hub({
       state,
       streamsPerSession: settings.streamsPerSession,
@@ -155,7 +159,9 @@ export async function openCore(options: {
       materials,
       objects,
       leases,
+      revocations,
       limits,
+      admission,
       hub,
       openings: {
         streams: new Openings({ clock, perSecond: settings.streamsPerSecond }),
@@ -178,6 +184,7 @@ export async function openCore(options: {
         await caRotation.tick();
         if (clock.monotonicMs() < pruneAtMs) return;
         pruneAtMs = clock.monotonicMs() + PRUNE_MS;
+        await revocations.prune();
         await repository.transaction((tx) => tx.prune(clock.nowMs() - KEEP_MS));
         await repository.compact?.();
         await audit.followKey();

@@ -28,11 +28,31 @@ export const STORE_ERRORS = {
     retryable: false,
     help: 'No Integration in the namespace of the session grants it the credential.',
   },
+  Revoked: {
+    status: 403,
+    retryable: false,
+    help: 'A revocation stands against the session or the credential; sidekey revoke list shows it, sidekey revoke lift takes it back.',
+  },
   NotFound: { status: 404, retryable: false, help: 'There is nothing by this name.' },
   MaterialMissing: {
     status: 409,
     retryable: true,
     help: 'The credential has no material yet; see the conditions of the Credential.',
+  },
+  MaterialExpired: {
+    status: 409,
+    retryable: false,
+    help: 'The version in force is older than the maxLifetime of the Credential; give it a new value.',
+  },
+  UsesExhausted: {
+    status: 409,
+    retryable: false,
+    help: 'The version in force was leased as often as the maxUses of the Credential allows; give it a new value.',
+  },
+  SidecarTooOld: {
+    status: 409,
+    retryable: false,
+    help: 'The credential has maxUses, which this sidecar does not keep to; start the agent anew with the sidecar of this version.',
   },
   WrongSource: {
     status: 409,

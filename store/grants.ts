@@ -43,7 +43,12 @@ export function grantOf(
   if (!consumerAllowed(namespace, record.credential, credential)) return undefined;
   if (!record.hosts.every((host) => credential.hosts.some((outer) => hostWithin(host, outer)))) return undefined;
   const { subjects: _, ...grant } = record;
-  return { integration: key, ...grant, ...(credential.auditStrict && { auditStrict: true }) };
+  return {
+    integration: key,
+    ...grant,
+    ...(credential.auditStrict && { auditStrict: true }),
+    ...(credential.maxUses !== undefined && { single: true }),
+  };
 }
 
 /** AND across the lists that are given, OR within one; no list at all matches nobody. */

@@ -7,7 +7,8 @@ import type { Refusals } from './audit/refusals.ts';
 import { storeError } from './errors.ts';
 import type { Identities, Identity } from './identity/identities.ts';
 import type { Materials } from './material/materials.ts';
-import type { Change, Repository } from './persist/repository.ts';
+import type { Change, MaterialHead, Repository, RevocationRow } from './persist/repository.ts';
+import { meansSession } from './revocation/standing.ts';
 import type { SessionLimits } from './sessionLimits.ts';
 import type { State } from './state.ts';
 
@@ -27,68 +28,108 @@ export interface IssuedLease {
   id: string;
   version: number;
   expiresInSeconds: number;
+  /** Good for one request. */
+  single: boolean;
   frame: Buffer;
 }
 
 /** Gives credentials to sessions for a time: default deny, and on record before a byte of material leaves. */
 export class Leases {
   readonly #o: LeasesOptions;
-  /** Session → monotonic milliseconds at which each of its leases ends. */
-  readonly #ends = new Map<string, number[]>();
+  /** Session → its leases by id; `endMs` is monotonic. */
+  readonly #running = new Map<string, Map<string, { credential: string; endMs: number }>>();
 
   constructor(options: LeasesOptions) {
     this.#o = options;
   }
 
-  /** @throws TooManyRequests, NotGranted, MaterialMissing, MaterialDamaged, StorageFailed, IdentityRevoked */
+  /** @throws TooManyRequests, Revoked, NotGranted, MaterialMissing, MaterialExpired, UsesExhausted, SidecarTooOld, MaterialDamaged, StorageFailed, IdentityRevoked */
   async issue(identity: Identity & { kind: 'session' }, request: LeaseRequest, from: string): Promise<IssuedLease> {
+    const { clock, limits, refusals } = this.#o;
     const { session } = identity;
     try {
-      this.#o.limits.take(session, 'leases');
+      limits.take(session, 'leases');
       const issued = await this.#issue(session, request, from);
-      try {
-        // Once more: what was revoked while the record was being written, here or at another replica, is not given out.
-        await this.#o.repository.caughtUp();
-        if (!this.#o.identities.alive(identity)) throw storeError('IdentityRevoked');
-        this.#authorise(session, request.credential);
-      } catch (error) {
-        issued.frame.fill(0);
-        throw error;
-      }
-      const endMs = this.#o.clock.monotonicMs() + issued.expiresInSeconds * 1000;
-      this.#ends.set(session.id, [...this.#running(session), endMs]);
+      await this.#checkAgain(identity, request, issued);
+      const running = this.#running.get(session.id) ?? new Map();
+      const nowMs = clock.monotonicMs();
+      for (const [id, { endMs }] of running) if (endMs <= nowMs) running.delete(id);
+      const { credential } = request;
+      this.#running.set(
+        session.id,
+        running.set(issued.id, { credential, endMs: nowMs + issued.expiresInSeconds * 1000 }),
+      );
       return issued;
     } catch (error) {
-      this.#o.refusals.record('lease.refused', error, { session: session.id, ...request, from });
+      refusals.record('lease.refused', error, { session: session.id, ...request, from });
       throw error;
     }
   }
 
   /** How many leases of the session run now. */
   count(session: Session): number {
-    return this.#running(session).length;
+    const nowMs = this.#o.clock.monotonicMs();
+    return [...(this.#running.get(session.id)?.values() ?? [])].filter(({ endMs }) => endMs > nowMs).length;
   }
 
   changed(changes: readonly Change[]): void {
     for (const change of changes) {
-      if (change.kind === 'session' && change.endReason !== undefined) this.#ends.delete(change.session.id);
+      if (change.kind === 'session' && change.endReason !== undefined) this.#running.delete(change.session.id);
+      if (change.kind === 'revocation' && change.revocation !== undefined) this.#revoked(change.revocation);
+    }
+  }
+
+  #revoked({ selector, session: holder }: RevocationRow): void {
+    if ('lease' in selector) {
+      this.#running.get(holder ?? '')?.delete(selector.lease);
+      return;
+    }
+    for (const [id, running] of this.#running) {
+      const session = this.#o.identities.session(id);
+      if (session === undefined || meansSession(selector, session)) this.#running.delete(id);
+      else if ('credential' in selector)
+        for (const [lease, { credential }] of running) if (credential === selector.credential) running.delete(lease);
+    }
+  }
+
+  /** What was revoked while the record was being written, in whichever process, is not given out. */
+  async #checkAgain(
+    identity: Identity & { kind: 'session' },
+    request: LeaseRequest,
+    issued: IssuedLease,
+  ): Promise<void> {
+    const { clock, identities, repository } = this.#o;
+    try {
+      await repository.caughtUp();
+      if (!identities.alive(identity)) throw storeError('IdentityRevoked');
+      this.#authorise(identity.session, request);
+    } catch (error) {
+      issued.frame.fill(0);
+      await repository.transaction((tx) => tx.endLease(issued.id, clock.nowMs()));
+      throw error;
     }
   }
 
   async #issue(session: Session, request: LeaseRequest, from: string): Promise<IssuedLease> {
     const { audit, clock, materials, repository } = this.#o;
     const { credential, refusedVersion } = request;
-    const { integration, leaseSeconds, source } = this.#authorise(session, credential);
+    const { integration, record } = this.#authorise(session, request);
+    const { maxUses } = record;
     const id = randomBytes(16).toString('hex');
     let frame: Buffer | undefined;
     let version = 0;
+    let expiresInSeconds = 0;
     try {
       await repository.transaction(async (tx) => {
-        const opened = await materials.openInForce(tx, credential, source);
+        frame?.fill(0);
+        const opened = await materials.openInForce(tx, credential, record.source);
         frame = opened.frame;
         version = opened.material.version;
+        expiresInSeconds = this.#secondsOf(opened.material, record);
+        if (maxUses !== undefined && (await tx.countLeases(credential, version)) >= maxUses)
+          throw usesExhausted(credential, version, maxUses);
         const issuedAtMs = clock.nowMs();
-        const expiresAtMs = issuedAtMs + leaseSeconds * 1000;
+        const expiresAtMs = issuedAtMs + expiresInSeconds * 1000;
         await tx.putLease({ id, sessionId: session.id, credential, version, issuedAtMs, expiresAtMs });
         await audit.append(tx, {
           kind: 'lease.issued',
@@ -103,6 +144,7 @@ export class Leases {
           credential,
           version,
           refusedVersion,
+          ...(maxUses !== undefined && { maxUses }),
           integration,
           expiresAt: new Date(expiresAtMs).toISOString(),
           from,
@@ -112,23 +154,42 @@ export class Leases {
       frame?.fill(0);
       throw error;
     }
-    return { id, version, expiresInSeconds: leaseSeconds, frame: frame! };
+    return { id, version, expiresInSeconds, single: maxUses !== undefined, frame: frame! };
   }
 
-  #authorise(
-    session: Session,
-    credential: string,
-  ): Pick<CredentialRecord, 'leaseSeconds' | 'source'> & { integration: string } {
+  #authorise(session: Session, request: LeaseRequest): { integration: string; record: CredentialRecord } {
     const { state } = this.#o;
+    const { credential } = request;
     const grant = state.grantFor(session, credential);
     const record = state.credentials.get(credential);
     if (grant === undefined || record === undefined) throw storeError('NotGranted');
-    if (state.versionOf(credential) === 0) throw storeError('MaterialMissing');
-    return { integration: grant.integration, leaseSeconds: record.leaseSeconds, source: record.source };
+    const revocation = state.revokedBy(session, credential);
+    if (revocation !== undefined)
+      throw storeError(
+        'Revoked',
+        `Revocation ${revocation.id} stands; lift it with: sidekey revoke lift ${revocation.id}`,
+      );
+    if (grant.single && !request.single) throw storeError('SidecarTooOld');
+    const head = state.materialInForce(credential);
+    if (head === undefined) throw storeError('MaterialMissing');
+    this.#secondsOf(head, record);
+    return { integration: grant.integration, record };
   }
 
-  #running(session: Session): number[] {
-    const nowMs = this.#o.clock.monotonicMs();
-    return this.#ends.get(session.id)?.filter((endMs) => endMs > nowMs) ?? [];
+  /** A lease ends with the life of its version at the latest. @throws MaterialExpired */
+  #secondsOf(head: MaterialHead, record: CredentialRecord): number {
+    const leftSeconds = this.#o.state.ages.leftSeconds(head, record);
+    if (leftSeconds >= 1) return Math.min(record.leaseSeconds, Math.floor(leftSeconds));
+    throw storeError(
+      'MaterialExpired',
+      `Version ${head.version} of ${head.credential} is older than its maxLifetime of ${record.maxLifetimeSeconds} s; give it a new value.`,
+    );
   }
+}
+
+function usesExhausted(credential: string, version: number, maxUses: number): Error {
+  return storeError(
+    'UsesExhausted',
+    `Version ${version} of ${credential} was leased as often as its maxUses allows (${maxUses}); give it a new value.`,
+  );
 }

@@ -7,11 +7,15 @@ import { RateLimit } from './rateLimit.ts';
 
 export type LimitedWork = 'leases' | 'usage' | 'strictUsage';
 
-/** How much of the store's work one session may ask for, so that a runaway one leaves the others theirs. */
+/**
+ * How much of the store's work one session may ask for, and all of a namespace together. A runaway session meets its own bound
+ * first, and so leaves the others of its namespace theirs; a runaway namespace leaves the others theirs.
+ */
 export class SessionLimits {
   readonly #clock: Clock;
   readonly #settings: Settings;
-  readonly #limits = new Map<string, Record<LimitedWork, RateLimit>>();
+  readonly #sessions = new Map<string, Record<LimitedWork, RateLimit>>();
+  readonly #namespaces = new Map<string, Record<LimitedWork | 'joins', RateLimit>>();
 
   constructor(options: { clock: Clock; settings: Settings }) {
     this.#clock = options.clock;
@@ -20,23 +24,59 @@ export class SessionLimits {
 
   /** @throws TooManyRequests */
   take(session: Session, work: LimitedWork): void {
-    let limits = this.#limits.get(session.id);
-    if (limits === undefined) {
-      const { leaseBurst, leasesPerSecond, usageBurst, usagePerSecond, strictUsageBurst, strictUsagePerSecond } =
-        this.#settings;
-      limits = {
-        leases: new RateLimit({ clock: this.#clock, burst: leaseBurst, perSecond: leasesPerSecond }),
-        usage: new RateLimit({ clock: this.#clock, burst: usageBurst, perSecond: usagePerSecond }),
-        strictUsage: new RateLimit({ clock: this.#clock, burst: strictUsageBurst, perSecond: strictUsagePerSecond }),
-      };
-      this.#limits.set(session.id, limits);
-    }
-    if (!limits[work].take()) throw storeError('TooManyRequests');
+    if (!this.#session(session.id)[work].take()) throw storeError('TooManyRequests');
+    if (!this.#namespace(session.namespace)[work].take())
+      throw storeError(
+        'TooManyRequests',
+        `The sessions of namespace ${session.namespace} ask for more than their share.`,
+      );
+  }
+
+  /** @throws Overloaded */
+  takeJoin(namespace: string): void {
+    if (!this.#namespace(namespace).joins.take())
+      throw storeError(
+        'Overloaded',
+        `Too many sessions of namespace ${namespace} begin at once; retry with the same token.`,
+      );
   }
 
   changed(changes: readonly Change[]): void {
     for (const change of changes) {
-      if (change.kind === 'session' && change.endReason !== undefined) this.#limits.delete(change.session.id);
+      if (change.kind === 'session' && change.endReason !== undefined) this.#sessions.delete(change.session.id);
     }
+  }
+
+  #session(id: string): Record<LimitedWork, RateLimit> {
+    let limits = this.#sessions.get(id);
+    if (limits === undefined) {
+      const s = this.#settings;
+      limits = {
+        leases: this.#rate(s.leaseBurst, s.leasesPerSecond),
+        usage: this.#rate(s.usageBurst, s.usagePerSecond),
+        strictUsage: this.#rate(s.strictUsageBurst, s.strictUsagePerSecond),
+      };
+      this.#sessions.set(id, limits);
+    }
+    return limits;
+  }
+
+  #namespace(name: string): Record<LimitedWork | 'joins', RateLimit> {
+    let limits = this.#namespaces.get(name);
+    if (limits === undefined) {
+      const s = this.#settings;
+      limits = {
+        leases: this.#rate(s.namespaceLeaseBurst, s.namespaceLeasesPerSecond),
+        usage: this.#rate(s.namespaceUsageBurst, s.namespaceUsagePerSecond),
+        strictUsage: this.#rate(s.namespaceStrictUsageBurst, s.namespaceStrictUsagePerSecond),
+        joins: this.#rate(s.namespaceJoinBurst, s.namespaceJoinsPerSecond),
+      };
+      this.#namespaces.set(name, limits);
+    }
+    return limits;
+  }
+
+  #rate(burst: number, perSecond: number): RateLimit {
+    return new RateLimit({ clock: this.#clock, burst, perSecond });
   }
 }

@@ -9,6 +9,8 @@ import type { CertificateAuthority, ClientCertificate } from './identity/certifi
 import { type Identities, type Identity, spiffeIdOf } from './identity/identities.ts';
 import type { Invitation, JoinTokens } from './identity/joinTokens.ts';
 import type { Change, Repository, Transaction } from './persist/repository.ts';
+import type { SessionLimits } from './sessionLimits.ts';
+import type { State } from './state.ts';
 
 /** Renewal falls due at half of the lifetime, give or take this share of it, so that many started at once do not return at once. */
 const RENEW_JITTER = 0.1;
@@ -21,6 +23,8 @@ export interface SessionsOptions {
   ca: CertificateAuthority;
   identities: Identities;
   joinTokens: JoinTokens;
+  limits: SessionLimits;
+  state: State;
 }
 
 /** How identities begin, go on and end. */
@@ -32,12 +36,13 @@ export class Sessions {
     this.#o = options;
   }
 
-  /** @throws JoinTokenInvalid */
+  /** @throws JoinTokenInvalid, Overloaded, Revoked */
   async join(token: string, publicKey: KeyObject, from: string): Promise<JoinAnswer> {
     const { audit, clock, joinTokens, repository } = this.#o;
     return repository.transaction(async (tx) => {
       const invitation = await joinTokens.redeem(tx, token);
       const session = sessionOf(invitation, clock.nowMs());
+      if (session !== undefined) this.#admit(session);
       const kind = invitation.kind;
       if (session !== undefined) await tx.putSession(session);
       const { answer, certificate } = await this.#certify(tx, { kind, session }, publicKey);
@@ -49,6 +54,14 @@ export class Sessions {
       });
       return answer;
     });
+  }
+
+  /** What is refused here leaves the token as it is. */
+  #admit(session: Session): void {
+    const { limits, state } = this.#o;
+    const revocation = state.revocations.ofPod(session.pod?.uid);
+    if (revocation !== undefined) throw storeError('Revoked', `Revocation ${revocation.id} stands against the pod.`);
+    limits.takeJoin(session.namespace);
   }
 
   async renew(identity: Identity, publicKey: KeyObject): Promise<JoinAnswer> {
@@ -73,6 +86,12 @@ export class Sessions {
       if (!(await tx.endSession(session, this.#o.clock.nowMs(), reason))) return;
       await this.#o.audit.append(tx, { kind: 'session.ended', session: session.id, reason });
     });
+  }
+
+  /** As `end`, for all sessions of a pod: it is gone. */
+  async endPod(uid: string, reason: string): Promise<void> {
+    for (const session of [...this.#o.identities.sessions()])
+      if (session.pod?.uid === uid) await this.end(session, reason);
   }
 
   changed(changes: readonly Change[]): void {

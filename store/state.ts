@@ -1,28 +1,39 @@
 import type { Grant } from '../api/grant.ts';
-import type { CredentialRecord, IntegrationRecord, StoredCredential } from '../api/protocol.ts';
+import type { CredentialRecord, IntegrationRecord, RevokedGrant, StoredCredential } from '../api/protocol.ts';
 import type { Session } from '../api/session.ts';
+import type { Clock } from '../lib/clock.ts';
 import { grantOf, grantsFor, type IntegrationObject, namespaceOf } from './grants.ts';
-import type { Change, MaterialHead, Snapshot } from './persist/repository.ts';
+import { MaterialAges } from './material/ages.ts';
+import type { Change, MaterialHead, RevocationRow, Snapshot } from './persist/repository.ts';
+import { Standing } from './revocation/standing.ts';
 
 /** What the database holds of desired state, in memory: follows each commit, and is what grants are computed from. */
 export class State {
   readonly credentials = new Map<string, CredentialRecord>();
   readonly materials = new Map<string, MaterialHead>();
   readonly integrations = new Map<string, IntegrationRecord>();
+  readonly revocations: Standing;
+  readonly ages: MaterialAges;
   readonly #byNamespace = new Map<string, Map<string, IntegrationObject>>();
   readonly #byCredential = new Map<string, Map<string, IntegrationObject>>();
 
-  constructor(snapshot: Pick<Snapshot, 'credentials' | 'materials' | 'integrations'>) {
+  constructor(snapshot: Omit<Snapshot, 'sessions' | 'identities'>, clock: Clock) {
+    this.revocations = new Standing(snapshot.revocations);
+    this.ages = new MaterialAges(clock);
     for (const { key, record } of snapshot.credentials) this.credentials.set(key, record);
     for (const head of snapshot.materials) this.materials.set(head.credential, head);
     for (const { key, record } of snapshot.integrations) this.#setIntegration(key, record);
   }
 
   apply(changes: readonly Change[]): void {
+    this.revocations.apply(changes);
     for (const change of changes) {
       if (change.kind === 'credential') setOrDelete(this.credentials, change.key, change.record);
-      else if (change.kind === 'material') setOrDelete(this.materials, change.key, change.head);
-      else if (change.kind === 'integration') this.#setIntegration(change.key, change.record);
+      else if (change.kind === 'material') {
+        setOrDelete(this.materials, change.key, change.head);
+        if (change.head === undefined) this.ages.forget(change.key);
+        else this.ages.bornMs(change.head);
+      } else if (change.kind === 'integration') this.#setIntegration(change.key, change.record);
     }
   }
 
@@ -41,11 +52,27 @@ export class State {
     const record = this.credentials.get(key);
     if (record === undefined) return undefined;
     const head = this.materialInForce(key);
-    return { key, source: record.source, version: head?.version ?? 0, fields: head?.fields ?? [] };
+    const { maxLifetimeSeconds } = record;
+    return {
+      key,
+      source: record.source,
+      version: head?.version ?? 0,
+      fields: head?.fields ?? [],
+      ...(head !== undefined &&
+        maxLifetimeSeconds !== undefined && {
+          expiresAt: new Date(head.writtenAtMs + maxLifetimeSeconds * 1000).toISOString(),
+        }),
+    };
   }
 
+  /** What the session may use. */
   grantsOf(session: Session): Grant[] {
-    return grantsFor(session, this.#byNamespace.get(session.namespace)?.values() ?? [], this.credentials);
+    return this.#all(session).filter(({ credential }) => this.#takenBy(session, credential) === undefined);
+  }
+
+  /** What the session might use if revocations did not stand. */
+  revokedOf(session: Session): RevokedGrant[] {
+    return this.#all(session).flatMap((grant) => this.#revokedGrant(session, grant) ?? []);
   }
 
   /** Keys of the Integrations of a namespace. */
@@ -55,9 +82,19 @@ export class State {
 
   /** What one Integration grants the session. */
   grant(session: Session, integration: string): Grant | undefined {
-    const record = this.integrations.get(integration);
-    if (record === undefined) return undefined;
-    return grantOf(session, { key: integration, record }, this.credentials.get(record.credential));
+    const grant = this.#wouldGrant(session, integration);
+    return grant === undefined || this.#takenBy(session, grant.credential) !== undefined ? undefined : grant;
+  }
+
+  /** What one Integration would grant the session if a revocation did not stand. */
+  revoked(session: Session, integration: string): RevokedGrant | undefined {
+    const grant = this.#wouldGrant(session, integration);
+    return grant && this.#revokedGrant(session, grant);
+  }
+
+  /** What keeps the credential from the session, granted or not. */
+  revokedBy(session: Session, credential: string): RevocationRow | undefined {
+    return this.revocations.ofPod(session.pod?.uid) ?? this.#takenBy(session, credential);
   }
 
   /** The Integrations that refer to the credential. */
@@ -65,7 +102,7 @@ export class State {
     return [...(this.#byCredential.get(credential)?.values() ?? [])];
   }
 
-  /** An Integration by which the session may use the credential. */
+  /** An Integration by which the session may use the credential; a revocation may stand against that. */
   grantFor(session: Session, credential: string): Grant | undefined {
     const record = this.credentials.get(credential);
     for (const integration of this.#byCredential.get(credential)?.values() ?? []) {
@@ -73,6 +110,26 @@ export class State {
       if (grant !== undefined) return grant;
     }
     return undefined;
+  }
+
+  #all(session: Session): Grant[] {
+    return grantsFor(session, this.#byNamespace.get(session.namespace)?.values() ?? [], this.credentials);
+  }
+
+  #wouldGrant(session: Session, integration: string): Grant | undefined {
+    const record = this.integrations.get(integration);
+    if (record === undefined) return undefined;
+    return grantOf(session, { key: integration, record }, this.credentials.get(record.credential));
+  }
+
+  #revokedGrant(session: Session, grant: Grant): RevokedGrant | undefined {
+    const by = this.#takenBy(session, grant.credential);
+    return by && { grant, by: by.id };
+  }
+
+  /** By what it has in common with others: the sessions of a pod that was revoked end. */
+  #takenBy(session: Session, credential: string): RevocationRow | undefined {
+    return this.revocations.ofSubject(session) ?? this.revocations.ofCredential(credential);
   }
 
   #setIntegration(key: string, record: IntegrationRecord | undefined): void {

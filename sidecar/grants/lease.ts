@@ -6,6 +6,8 @@ export interface IssuedLease {
   readonly id: string;
   readonly version: number;
   readonly expiresInSeconds: number;
+  /** Good for one request. */
+  readonly single?: boolean;
   readonly material: Material;
 }
 
@@ -22,6 +24,8 @@ export class HeldLease {
   readonly id: string;
   readonly credential: string;
   readonly version: number;
+  /** Whoever retains it first is the only one who gets it. */
+  readonly single: boolean;
   /** Without fields once it is destroyed. */
   readonly material: Material;
   /** Monotonic milliseconds. */
@@ -37,6 +41,7 @@ export class HeldLease {
     this.id = issued.id;
     this.credential = credential;
     this.version = issued.version;
+    this.single = issued.single === true;
     this.material = issued.material;
     this.expiresAtMs = requestedAt.monotonicMs + issued.expiresInSeconds * 1000;
     this.#expiresAtWallMs = requestedAt.wallMs + issued.expiresInSeconds * 1000;
@@ -53,6 +58,7 @@ export class HeldLease {
 
   retain(): void {
     this.#users += 1;
+    if (this.single) this.#retired = true;
   }
 
   release(): void {

@@ -1,5 +1,5 @@
 import { type Refusal, refuse } from '../errors.ts';
-import { StoreFailure } from '../link/storeFailure.ts';
+import { CLOCK_SKEW, StoreFailure } from '../link/storeFailure.ts';
 
 const RETRY_AFTER_SECONDS = 1;
 
@@ -11,6 +11,26 @@ export function leaseRefusal(credential: string, error: unknown): Refusal {
     case 'NotGranted':
     case 'IdentityRevoked':
       return refuse('Revoked', `the store does not grant credential ${credential} to this session any more`);
+    case 'Revoked':
+      return refuse('Revoked', `a revocation keeps credential ${credential} from this session; its owner can lift it`);
+    case 'MaterialExpired':
+      return refuse(
+        'CredentialUnavailable',
+        `credential ${credential} is older than its maxLifetime; its owner has to give it a new value`,
+      );
+    case 'UsesExhausted':
+      return refuse(
+        'CredentialUnavailable',
+        `credential ${credential} was used as often as its maxUses allows; its owner has to give it a new value`,
+      );
+    case 'SidecarTooOld':
+      return refuse('CredentialUnavailable', `this sidecar cannot use credential ${credential} now`, retryAfterSeconds);
+    case CLOCK_SKEW:
+      return refuse(
+        'StoreUnavailable',
+        `by the clock of this machine the certificate of the store is not valid, and no lease of credential ${credential} is held; set the clock`,
+        retryAfterSeconds,
+      );
     case 'MaterialMissing':
       return refuse('CredentialUnavailable', `credential ${credential} has no material yet`, retryAfterSeconds);
     case 'MaterialDamaged':

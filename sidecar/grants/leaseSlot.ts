@@ -20,6 +20,8 @@ export interface LeaseSlotOptions {
   clock: Clock;
   log: Logger;
   source: LeaseSource;
+  /** Whether the lease of that id was revoked, as the store's events tell it. */
+  revoked: (id: string) => boolean;
 }
 
 const WAITER_LIMIT = 1_024;
@@ -31,9 +33,11 @@ const STALE_LIMIT = 3;
 /** How long a refusal stands for everybody who asks again, at least. */
 const REFUSAL_MS = 500;
 const RENEWAL_RETRY_MS = 2_000;
-/** Renewal falls due at two thirds of the lease, up to this share earlier, so that many do not ask at once. */
-const RENEW_AT = 2 / 3;
+/** Renewal falls due at half of the lease, give or take this share of it, so that many do not ask at once. */
+const RENEW_AT = 0.5;
 const RENEW_JITTER = 0.1;
+/** How many of the last leases are known by their ids: what runs under an older one may be revoked too. */
+const KNOWN_LEASES = 64;
 const REFRESH_MS = 60_000;
 
 /** The lease of one credential: held, being asked for, and waited for. At most one request of each kind runs. */
@@ -42,6 +46,10 @@ export class LeaseSlot {
   readonly #o: LeaseSlotOptions;
   /** As the store's events tell it; undefined until they do. */
   #version: number | undefined;
+  /** Versions never go back: what says so is late. */
+  #highest = 0;
+  #single = false;
+  readonly #known: string[] = [];
   #held: HeldLease | undefined;
   #used = false;
   #renewAtMs = 0;
@@ -71,7 +79,7 @@ export class LeaseSlot {
     const held = this.#held;
     if (held === undefined || !held.inForce(this.#o.clock)) return undefined;
     this.#used = true;
-    if (this.#o.clock.monotonicMs() >= this.#renewAtMs) this.#fetch();
+    if (!held.single && this.#o.clock.monotonicMs() >= this.#renewAtMs) this.#fetch();
     return held;
   }
 
@@ -97,6 +105,7 @@ export class LeaseSlot {
 
   /** Asks for the lease although nobody waits for it. */
   prefetch(): void {
+    if (this.#single) return;
     if (this.held() === undefined && this.#refusal() === undefined) this.#fetch();
   }
 
@@ -104,7 +113,11 @@ export class LeaseSlot {
     const held = this.held();
     const nowMs = this.#o.clock.monotonicMs();
     if (held !== undefined && held.version > refusedVersion) callback(held);
-    else if (this.#refreshWaiters === undefined && nowMs < this.#refreshAtMs) callback(this.#noNewer());
+    // To ask for a newer version would cost a use of this one.
+    else if (this.#single) {
+      if ((this.#version ?? 0) > refusedVersion) return this.obtain(callback);
+      callback(this.#noNewer());
+    } else if (this.#refreshWaiters === undefined && nowMs < this.#refreshAtMs) callback(this.#noNewer());
     else {
       const waiters = this.#refreshWaiters ?? [];
       if (this.#refreshWaiters === undefined) {
@@ -123,16 +136,30 @@ export class LeaseSlot {
 
   /** The version in force changed, or is told for the first time. Returns whether another one was in force as far as we knew. */
   setVersion(version: number): boolean {
+    if (version !== 0 && version < this.#highest) return false;
+    this.#highest = Math.max(this.#highest, version);
     const before = this.#version;
     this.#version = version;
     this.#refused = undefined;
     const held = this.#held;
     if (held !== undefined && held.version !== version) {
       this.#drop();
-      if (version !== 0) this.#fetch();
+      if (version !== 0 && !this.#single) this.#fetch();
     }
     if (version === 0) this.#settle(this.#refusal()!);
     return before !== undefined && before !== version;
+  }
+
+  /** Whether each lease is good for one request from now on; one that was for more is given up then. */
+  setSingle(single: boolean): void {
+    if (single && !this.#single) this.#drop();
+    this.#single = single;
+  }
+
+  /** Whether the lease is, or was lately, held here; then it is not any more. */
+  revokeLease(id: string): boolean {
+    if (this.#held?.id === id) this.#drop();
+    return this.#known.includes(id);
   }
 
   /** Gives up what has expired, renews what is in use. */
@@ -140,7 +167,7 @@ export class LeaseSlot {
     const held = this.#held;
     if (held === undefined) return;
     if (!held.inForce(this.#o.clock)) this.#drop();
-    else if (this.#used && this.#o.clock.monotonicMs() >= this.#renewAtMs) this.#fetch();
+    else if (this.#used && !held.single && this.#o.clock.monotonicMs() >= this.#renewAtMs) this.#fetch();
   }
 
   /** The credential is not for this session any more. */
@@ -171,6 +198,8 @@ export class LeaseSlot {
     this.#fetching = true;
     void this.#fetchAll().finally(() => {
       this.#fetching = false;
+      // The lease was good for the first of them only.
+      if (this.#waiters.size > 0 && !this.#closed) this.#fetch();
     });
   }
 
@@ -221,25 +250,43 @@ export class LeaseSlot {
   async #ask(request: LeaseRequest): Promise<IssuedLease & { requestedAt: { monotonicMs: number; wallMs: number } }> {
     const { clock, source } = this.#o;
     const requestedAt = { monotonicMs: clock.monotonicMs(), wallMs: clock.nowMs() };
-    return { ...(await source.lease(request)), requestedAt };
+    const single = this.#single && ({ single: true } as const);
+    return { ...(await source.lease({ ...request, ...single })), requestedAt };
   }
 
   /** Holds a lease from now on. False: its version has been replaced while it was on its way, or it is not wanted any more. */
   #adopt(issued: IssuedLease & { requestedAt: { monotonicMs: number; wallMs: number } }): boolean {
     const stale = issued.version < (this.#version ?? 0) || issued.version < (this.#held?.version ?? 0);
-    if (this.#closed || this.#version === 0 || stale) {
+    if (
+      this.#closed ||
+      this.#version === 0 ||
+      stale ||
+      this.#o.revoked(issued.id) ||
+      (this.#single && !issued.single)
+    ) {
       issued.material.destroy();
       return this.#version === 0;
     }
     this.#drop();
     const lease = new HeldLease(this.credential, issued, issued.requestedAt);
     this.#held = lease;
-    const share = RENEW_AT - RENEW_JITTER * Math.random();
+    this.#known.push(issued.id);
+    if (this.#known.length > KNOWN_LEASES) this.#known.shift();
+    const share = RENEW_AT + RENEW_JITTER * (2 * Math.random() - 1);
     this.#renewAtMs = issued.requestedAt.monotonicMs + issued.expiresInSeconds * 1000 * share;
     this.#used = this.#waiters.size > 0;
     this.#refused = undefined;
-    this.#settle(lease);
+    if (lease.single) this.#serve(lease);
+    else this.#settle(lease);
     return true;
+  }
+
+  /** To one after the other until somebody has taken it into use. */
+  #serve(lease: HeldLease): void {
+    for (const waiter of [...this.#waiters]) {
+      if (!lease.inForce(this.#o.clock)) return;
+      this.#call(waiter, lease);
+    }
   }
 
   #settle(result: HeldLease | Refusal): void {

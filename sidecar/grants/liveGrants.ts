@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Grant } from '../../api/grant.ts';
-import type { SessionEvent } from '../../api/protocol.ts';
+import type { RevokedGrant, SessionEvent } from '../../api/protocol.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { type LeaseSource, Leases } from './leases.ts';
@@ -24,6 +24,8 @@ export class LiveGrants {
   readonly leases: Leases;
   readonly #log: Logger;
   readonly #grants = new Map<string, Grant>();
+  /** Integration → what would be granted if a revocation did not stand: requests to its hosts are refused, not passed through. */
+  readonly #revoked = new Map<string, RevokedGrant>();
   readonly #revokedListeners = new Set<RevokedListener>();
   readonly #versionListeners = new Set<VersionListener>();
   #table = GrantTable.empty;
@@ -73,13 +75,16 @@ export class LiveGrants {
     if (this.#ended !== undefined) return;
     switch (event.type) {
       case 'snapshot':
-        this.#replace(event.grants, event.versions);
+        this.#replace(event.grants, event.versions, event.revoked ?? []);
         break;
       case 'grant':
         this.#grant(event.grant);
         break;
       case 'revoke':
-        this.#revoke([event.integration]);
+        this.#revoke([event.integration], event.revoked === undefined ? [] : [event.revoked]);
+        break;
+      case 'lease-revoked':
+        this.#revokeLease(event.lease);
         break;
       case 'version':
         this.#version(event.credential, event.version);
@@ -100,16 +105,22 @@ export class LiveGrants {
     this.#settled.resolve();
     this.#log.warn({ reason }, 'the session has ended; every request is refused from now on');
     this.leases.end();
-    this.#revoke([...this.#grants.keys()]);
+    this.#revoked.clear();
+    this.#revoke([...this.#grants.keys()], []);
   }
 
-  #replace(grants: readonly Grant[], versions: Readonly<Record<string, number>>): void {
+  #replace(
+    grants: readonly Grant[],
+    versions: Readonly<Record<string, number>>,
+    revoked: readonly RevokedGrant[],
+  ): void {
     const gone = new Set(this.#grants.keys());
+    this.#revoked.clear();
     for (const grant of grants) {
       gone.delete(grant.integration);
       this.#grants.set(grant.integration, grant);
     }
-    this.#revoke([...gone]);
+    this.#revoke([...gone], revoked);
     for (const [credential, version] of Object.entries(versions)) this.#version(credential, version);
     if (!this.#ready) {
       this.#ready = true;
@@ -121,19 +132,35 @@ export class LiveGrants {
   }
 
   #grant(grant: Grant): void {
+    this.#revoked.delete(grant.integration);
     this.#grants.set(grant.integration, grant);
     this.#compile();
     this.#log.info({ integration: grant.integration }, 'an Integration was granted or changed');
   }
 
   /** The table first, so that nothing new starts; then what runs. */
-  #revoke(integrations: readonly string[]): void {
-    for (const integration of integrations) this.#grants.delete(integration);
+  #revoke(integrations: readonly string[], revoked: readonly RevokedGrant[]): void {
+    for (const integration of integrations) {
+      this.#grants.delete(integration);
+      this.#revoked.delete(integration);
+    }
+    for (const one of revoked) this.#revoked.set(one.grant.integration, one);
     this.#compile();
     for (const integration of integrations) {
-      this.#log.info({ integration }, 'an Integration was revoked');
-      for (const listener of [...this.#revokedListeners]) this.#guard(() => listener(integration));
+      this.#log.info({ integration, by: this.#revoked.get(integration)?.by }, 'an Integration was revoked');
+      this.#cut(integration);
     }
+  }
+
+  #revokeLease(id: string): void {
+    const credential = this.leases.revokeLease(id);
+    this.#log.info({ lease: id, credential }, 'a lease was revoked');
+    if (credential === undefined) return;
+    for (const grant of this.#grants.values()) if (grant.credential === credential) this.#cut(grant.integration);
+  }
+
+  #cut(integration: string): void {
+    for (const listener of [...this.#revokedListeners]) this.#guard(() => listener(integration));
   }
 
   #version(credential: string, version: number): void {
@@ -142,8 +169,13 @@ export class LiveGrants {
   }
 
   #compile(): void {
-    this.#table = GrantTable.compile(this.#grants.values(), this.#table);
-    this.leases.grant(new Set([...this.#grants.values()].map((grant) => grant.credential)));
+    const grants = [...this.#grants.values()];
+    const revoked = [...this.#revoked.values()];
+    this.#table = GrantTable.compile([...grants, ...revoked.map(({ grant }) => grant)], this.#table);
+    this.leases.grant(new Set(grants.map(({ credential }) => credential)), {
+      single: new Set(grants.filter(({ single }) => single).map(({ credential }) => credential)),
+      revoked: new Map(revoked.map(({ grant, by }) => [grant.credential, by])),
+    });
   }
 
   /** One listener's failure must not keep others from hearing of a revocation. */

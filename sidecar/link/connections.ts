@@ -1,7 +1,7 @@
 import type { SecureContext } from 'node:tls';
 import { AnswerBuffer, type StoreAnswer } from './storeAnswer.ts';
 import { StoreConnection, type StoreRequest } from './storeConnection.ts';
-import { StoreFailure, UNREACHABLE } from './storeFailure.ts';
+import { connectionFailure, StoreFailure, UNREACHABLE } from './storeFailure.ts';
 import { StoreReplicas } from './storeReplicas.ts';
 
 const CONNECTION_LIMIT = 4;
@@ -109,7 +109,7 @@ export class Connections {
         clearTimeout(queued.timer);
         answer.discard();
         this.#replicas.failed(connection.address);
-        queued.reject(new StoreFailure(UNREACHABLE, error.message, { cause: error }));
+        queued.reject(connectionFailure(error));
         this.#next();
       },
     });

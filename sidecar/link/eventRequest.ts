@@ -5,7 +5,7 @@ import { LineBuffer } from './lineBuffer.ts';
 import type { StoreAddress } from './storeAddress.ts';
 import { storeFailure } from './storeAnswer.ts';
 import { StoreConnection } from './storeConnection.ts';
-import { StoreFailure, UNREACHABLE } from './storeFailure.ts';
+import { connectionFailure, type StoreFailure } from './storeFailure.ts';
 
 /** A snapshot of many Integrations with long rules. */
 const LINE_LIMIT_BYTES = 16 * 1024 * 1024;
@@ -41,7 +41,7 @@ export class EventRequest {
       if (this.#over) return;
       this.#over = true;
       if (refused !== undefined) options.over(storeFailure(refused.status, refused.fields, lines.rest()));
-      else options.over(error && new StoreFailure(UNREACHABLE, error.message, { cause: error }));
+      else options.over(error && connectionFailure(error));
     };
     connection.exchange(
       { method: 'GET', path: options.path },

@@ -51,7 +51,8 @@ export class StoreClient {
       if (fields.get('content-type') !== MATERIAL_CONTENT_TYPE || !id || !(version > 0) || !(expiresInSeconds > 0))
         throw new RangeError('a field is missing');
       for (const [name, bytes] of decodeFields(body)) material.set(name, bytes);
-      return { id, version, expiresInSeconds, material };
+      const single = fields.get(LEASE_HEADERS.single) === '1';
+      return { id, version, expiresInSeconds, single, material };
     } catch (error) {
       material.destroy();
       throw new StoreFailure(UNREACHABLE, 'the lease that the store sent cannot be read', { cause: error });

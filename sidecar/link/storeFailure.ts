@@ -1,6 +1,9 @@
 /** The code of what never became an answer of the store: no connection, cut short, too late, not to be understood. */
 export const UNREACHABLE = 'Unreachable';
 
+/** The code where the certificate of the store is not valid by the clock of this machine: one of both clocks is wrong. */
+export const CLOCK_SKEW = 'ClockSkew';
+
 /** A request to the store that failed: with the store's own code (StoreError), or UNREACHABLE. */
 export class StoreFailure extends Error {
   override readonly name = 'StoreFailure';
@@ -13,4 +16,15 @@ export class StoreFailure extends Error {
     this.code = code;
     this.retryAfterSeconds = options.retryAfterSeconds;
   }
+}
+
+const TIME_ERRORS: ReadonlySet<unknown> = new Set(['CERT_NOT_YET_VALID', 'CERT_HAS_EXPIRED']);
+
+/** Why a connection to the store failed. The store backdates its certificates, so that clocks may differ by minutes; not by more. */
+export function connectionFailure(error: Error): StoreFailure {
+  if (!TIME_ERRORS.has((error as NodeJS.ErrnoException).code))
+    return new StoreFailure(UNREACHABLE, error.message, { cause: error });
+  const now = new Date().toISOString();
+  const message = `the certificate of the store is not valid at ${now}, which is the time by the clock of this machine; set this clock or the one of the store (${error.message})`;
+  return new StoreFailure(CLOCK_SKEW, message, { cause: error });
 }

@@ -8,17 +8,20 @@ import type {
   JoinTokenAnswer,
 } from '../../api/admin.ts';
 import { AuditPruneRequest, AuditQuery, CaRotateRequest, JoinTokenRequest } from '../../api/adminSchema.ts';
+import { LiftQuery, RevocationRequest } from '../../api/revocationSchema.ts';
 import type { Store } from '../core.ts';
 import { storeError } from '../errors.ts';
 import { streamAudit } from './auditStream.ts';
 import { materialOf, objectKeyOf, parse } from './http.ts';
 import { sendMaterial } from './materialBody.ts';
+import { endSessions } from './sessionsQuery.ts';
 
 const BY = 'owner';
 
 /** The routes of api/admin.ts. */
 export function adminRoutes(app: FastifyInstance, store: Store): void {
-  const { audit, hub, identities, joinTokens, leases, materials, repository, sessions, settings, state } = store;
+  const { audit, hub, identities, joinTokens, leases, materials, repository, revocations, sessions, settings, state } =
+    store;
 
   app.post('/v1/admin/join-tokens', async (request): Promise<JoinTokenAnswer> => {
     const invitation = parse(JoinTokenRequest, request.body);
@@ -76,6 +79,15 @@ export function adminRoutes(app: FastifyInstance, store: Store): void {
     await sessions.end(session, 'ended by the owner');
     return reply.code(204).send();
   });
+
+  app.delete('/v1/admin/sessions', async (request, reply) => {
+    await endSessions(store, request.query, 'ended by the owner');
+    return reply.code(204).send();
+  });
+
+  app.get('/v1/admin/revocations', async () => revocations.list());
+  app.post('/v1/admin/revocations', (request) => revocations.revoke(parse(RevocationRequest, request.body), BY));
+  app.delete('/v1/admin/revocations', (request) => revocations.lift(parse(LiftQuery, request.query).id, BY));
 
   app.get('/v1/admin/ca', async () => store.caRotation.status());
   app.post('/v1/admin/ca/rotate', (request) => {

@@ -1,5 +1,6 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import Fastify, {
   type ConnectionError,
   type FastifyInstance,
@@ -35,6 +36,8 @@ const PARSER_ERRORS: Readonly<Record<string, StoreErrorCode>> = {
 /** When to come back, at random, so that those who were sent away together do not come back together. */
 const RETRY_AFTER_SECONDS = 1;
 const RETRY_AFTER_SPREAD_SECONDS = 3;
+/** How long an answer to whoever asks too much is held back at the most. */
+const HOLD_MS = 1_000;
 
 /** A fastify instance that speaks JSON and material frames and answers every failure as a StoreError, without internal text. */
 export function createHttp(options: {
@@ -51,7 +54,12 @@ export function createHttp(options: {
   app.setNotFoundHandler(() => {
     throw storeError('NotFound', 'The store has no such route.');
   });
-  app.setErrorHandler((error, request, reply) => answerError(error, request, reply, { log, metrics }));
+  app.setErrorHandler(async (error, request, reply) => {
+    // Whoever asks too much waits for the answer, so that it costs nobody else much, however soon it asks again.
+    if (storeErrorCode(error) === 'TooManyRequests' && reply.getHeader('connection') !== 'close')
+      await delay(HOLD_MS * (0.5 + 0.5 * Math.random()));
+    return answerError(error, request, reply, { log, metrics });
+  });
   if (metrics !== undefined)
     app.addHook('onResponse', async ({ method, routeOptions }, reply) =>
       metrics.request(method, routeOptions.url ?? 'none', reply.raw.statusCode, reply.elapsedTime / 1000),

@@ -1,5 +1,5 @@
 import type { TLSSocket } from 'node:tls';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { LEASE_HEADERS } from '../../api/protocol.ts';
 import {
   CredentialRecord,
@@ -10,6 +10,7 @@ import {
   RenewRequest,
   UsageReport,
 } from '../../api/protocolSchema.ts';
+import type { Session } from '../../api/session.ts';
 import type { Store } from '../core.ts';
 import { storeError, storeErrorCode } from '../errors.ts';
 import { clientPublicKey } from '../identity/certificateAuthority.ts';
@@ -17,6 +18,7 @@ import type { Identity } from '../identity/identities.ts';
 import { NdjsonStream } from '../push/ndjsonStream.ts';
 import { materialOf, objectKeyOf, parse } from './http.ts';
 import { sendMaterial } from './materialBody.ts';
+import { endSessions } from './sessionsQuery.ts';
 
 type SessionIdentity = Identity & { kind: 'session' };
 
@@ -32,7 +34,7 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
   const { hub, leases, materials, objects, refusals, sessions, settings } = store;
   const identities = new WeakMap<FastifyRequest, Identity>();
 
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', async (request, reply) => {
     const { who = 'joined' } = request.routeOptions.config;
     if (who === 'anyone') return;
     let identity: Identity;
@@ -44,9 +46,20 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
       refusals.record('request.refused', error, { method, route: routeOptions.url, from: sourceOf(request) });
       throw error;
     }
-    if (identity.kind === 'session') sessions.seen(identity.session);
+    if (identity.kind === 'session') {
+      sessions.seen(identity.session);
+      admit(request.raw.socket as TLSSocket, reply, identity.session);
+    }
     identities.set(request, identity);
   });
+  function admit(socket: TLSSocket, reply: FastifyReply, session: Session): void {
+    try {
+      store.admission.request(socket, reply.raw, session);
+    } catch (error) {
+      reply.header('connection', 'close');
+      throw error;
+    }
+  }
   const session = (request: FastifyRequest) => identities.get(request) as SessionIdentity;
 
   app.post('/v1/join', { config: { who: 'anyone' } }, async (request) => {
@@ -79,6 +92,7 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     if (!store.identities.alive(session(request))) throw storeError('IdentityRevoked');
     store.openings.streams.take();
     const { cursor } = parse(EventsQuery, request.query);
+    store.admission.stream(reply.raw, session(request).session);
     reply.hijack();
     hub.openSession(session(request).session, new NdjsonStream(reply.raw, settings.streamLagLimitBytes), cursor);
   });
@@ -97,6 +111,7 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
       [LEASE_HEADERS.id]: lease.id,
       [LEASE_HEADERS.version]: lease.version,
       [LEASE_HEADERS.expiresInSeconds]: lease.expiresInSeconds,
+      ...(lease.single && { [LEASE_HEADERS.single]: '1' }),
     });
   });
   app.post('/v1/usage', forSession, async (request, reply) => {
@@ -143,6 +158,10 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
   });
   app.delete('/v1/integrations/:namespace/:name', forOperator, async (request, reply) => {
     await objects.removeIntegration(objectKeyOf(request), by);
+    return reply.code(204).send();
+  });
+  app.delete('/v1/sessions', forOperator, async (request, reply) => {
+    await endSessions(store, request.query, 'its pod is gone');
     return reply.code(204).send();
   });
 }

@@ -6,8 +6,7 @@ import type { Materials } from './materials.ts';
 
 interface Due {
   version: number;
-  /** Monotonic milliseconds, as are the others. */
-  bornMs: number;
+  /** Monotonic milliseconds, as the other. */
   rotateAtMs: number | undefined;
   dropPreviousAtMs: number | undefined;
 }
@@ -52,26 +51,26 @@ export class Rotation {
   }
 
   #plan(key: string): void {
-    const policy = this.#state.credentials.get(key)?.generated;
+    const record = this.#state.credentials.get(key);
     const head = this.#state.materialInForce(key);
-    if (policy === undefined || head === undefined) this.#due.delete(key);
-    else this.#due.set(key, this.#dueOf(policy, head));
+    if (record?.generated === undefined || head === undefined) this.#due.delete(key);
+    else this.#due.set(key, this.#dueOf(record, record.generated, head));
   }
 
-  #dueOf(policy: NonNullable<CredentialRecord['generated']>, head: MaterialHead): Due {
-    const { rotateSeconds, overlapSeconds } = policy;
-    const before = this.#due.get(head.credential);
-    const bornMs = before?.version === head.version ? before.bornMs : this.#bornMs(head);
+  #dueOf(record: CredentialRecord, policy: NonNullable<CredentialRecord['generated']>, head: MaterialHead): Due {
+    const { overlapSeconds } = policy;
+    const bornMs = this.#state.ages.bornMs(head);
+    const rotateSeconds = Math.min(policy.rotateSeconds ?? Number.POSITIVE_INFINITY, lastRotationSeconds(record));
     return {
       version: head.version,
-      bornMs,
-      rotateAtMs: rotateSeconds === undefined ? undefined : bornMs + rotateSeconds * 1000,
+      rotateAtMs: Number.isFinite(rotateSeconds) ? bornMs + rotateSeconds * 1000 : undefined,
       dropPreviousAtMs: overlapSeconds === undefined ? undefined : bornMs + overlapSeconds * 1000,
     };
   }
+}
 
-  /** The wall clock is asked once, for what an earlier process has written: it may jump. */
-  #bornMs(head: MaterialHead): number {
-    return this.#clock.monotonicMs() - Math.max(0, this.#clock.nowMs() - head.writtenAtMs);
-  }
+/** The age at which a version has to be replaced so that no lease of it is cut short by the end of its life; half of that at the least. */
+function lastRotationSeconds({ leaseSeconds, maxLifetimeSeconds }: CredentialRecord): number {
+  if (maxLifetimeSeconds === undefined) return Number.POSITIVE_INFINITY;
+  return Math.max(maxLifetimeSeconds - leaseSeconds, maxLifetimeSeconds / 2);
 }

@@ -38,13 +38,16 @@ export interface LeaseRow {
   endedAtMs?: number;
 }
 
-/** What stands revoked until it is lifted. */
+/** What stands revoked until it is lifted; or one lease, for as long as it would run. */
 export interface RevocationRow {
   id: string;
   selector: Selector;
   atMs: number;
   by: string;
   reason: string;
+  /** Only of a lease: whose it is, and when it would have ended. */
+  session?: string;
+  untilMs?: number;
 }
 
 /** Something that is different since a transaction was committed; `undefined` members: it is gone. */

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Grant } from '../../api/grant.ts';
-import type { SessionEvent } from '../../api/protocol.ts';
+import type { RevokedGrant, SessionEvent } from '../../api/protocol.ts';
 import type { Session } from '../../api/session.ts';
 import type { State } from '../state.ts';
 
@@ -30,7 +30,7 @@ export class Audience {
   readonly #session: Session;
   readonly #state: State;
   /** Integration → its grant as it was told. */
-  readonly #told = new Map<string, { json: string; credential: string }>();
+  readonly #told = new Map<string, { json: string; credential: string; revoked: boolean }>();
   readonly #versions = new Map<string, number>();
   /** Integrations in #told by credential. */
   readonly #uses = new Map<string, number>();
@@ -47,7 +47,8 @@ export class Audience {
     this.namespace = session.namespace;
     this.#session = session;
     this.#state = state;
-    for (const grant of state.grantsOf(session)) this.#remember(grant.integration, grant);
+    for (const grant of state.grantsOf(session)) this.#remember(grant.integration, { grant });
+    for (const revoked of state.revokedOf(session)) this.#remember(revoked.grant.integration, { revoked });
     for (const credential of this.#uses.keys()) this.#setVersion(credential, state.versionOf(credential));
   }
 
@@ -73,8 +74,10 @@ export class Audience {
       const before = this.#told.get(integration);
       if (before !== undefined) touched.add(before.credential);
       if (grant !== undefined) touched.add(grant.credential);
-      if (!this.#remember(integration, grant)) continue;
-      lines.push(grant === undefined ? line({ type: 'revoke', integration }) : line({ type: 'grant', grant }));
+      const revoked = grant === undefined ? this.#state.revoked(this.#session, integration) : undefined;
+      if (!this.#remember(integration, { grant, revoked })) continue;
+      if (grant !== undefined) lines.push(line({ type: 'grant', grant }));
+      else lines.push(line({ type: 'revoke', integration, ...(revoked && { revoked }) }));
     }
     for (const credential of touched) {
       const version = this.#uses.has(credential) ? this.#state.versionOf(credential) : undefined;
@@ -123,28 +126,35 @@ export class Audience {
 
   #whole(cursors: boolean): Buffer {
     if (this.#snapshot === undefined) {
-      const grants = [...this.#told.values()].map(({ json }) => json).join(',');
+      const told = Map.groupBy(this.#told.values(), ({ revoked }) => revoked);
+      const list = (revoked: boolean) => `[${(told.get(revoked) ?? []).map(({ json }) => json).join(',')}]`;
       const versions = JSON.stringify(Object.fromEntries(this.#versions));
-      const text = `{"type":"snapshot","grants":[${grants}],"versions":${versions}}\n`;
+      const revoked = told.has(true) ? `,"revoked":${list(true)}` : '';
+      const text = `{"type":"snapshot","grants":${list(false)},"versions":${versions}${revoked}}\n`;
       this.#snapshot = { plain: Buffer.from(text), withCursor: Buffer.from(withCursor(text, this.cursor)) };
     }
     return this.#snapshot[cursors ? 'withCursor' : 'plain'];
   }
 
   /** Whether it was told differently before. */
-  #remember(integration: string, grant: Grant | undefined): boolean {
-    const json = grant === undefined ? undefined : JSON.stringify(grant);
+  #remember(
+    integration: string,
+    { grant, revoked }: { grant?: Grant | undefined; revoked?: RevokedGrant | undefined },
+  ): boolean {
+    const now = grant ?? revoked;
+    const json = now === undefined ? undefined : JSON.stringify(now);
     const before = this.#told.get(integration);
     if (before?.json === json) return false;
     if (before !== undefined) {
       this.#mix(before.json);
-      this.#count(before.credential, -1);
+      if (!before.revoked) this.#count(before.credential, -1);
       this.#told.delete(integration);
     }
-    if (grant !== undefined && json !== undefined) {
+    const credential = (grant ?? revoked?.grant)?.credential;
+    if (credential !== undefined && json !== undefined) {
       this.#mix(json);
-      this.#count(grant.credential, 1);
-      this.#told.set(integration, { json, credential: grant.credential });
+      if (grant !== undefined) this.#count(credential, 1);
+      this.#told.set(integration, { json, credential, revoked: grant === undefined });
     }
     return true;
   }

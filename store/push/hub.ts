@@ -1,7 +1,7 @@
 import type { ObjectEvent, SessionEvent } from '../../api/protocol.ts';
 import type { Session } from '../../api/session.ts';
 import { namespaceOf } from '../grants.ts';
-import type { Change } from '../persist/repository.ts';
+import type { Change, RevocationRow } from '../persist/repository.ts';
 import type { State } from '../state.ts';
 import type { Audience } from './audience.ts';
 import { Audiences } from './audiences.ts';
@@ -59,11 +59,13 @@ export class Hub {
     if (feeds.length > this.#o.streamsPerSession) feeds[0]!.stream.end();
     if (stream.closed) this.#drop(feed);
     else stream.onClose(() => this.#drop(feed));
+    for (const event of this.#revokedLeases(session)) stream.send(event);
   }
 
   /** What a stream of the session would begin with. */
   snapshot(session: Session, cursor?: string): Buffer {
-    return this.#audiences.of(session).open(cursor).lines;
+    const leases = this.#revokedLeases(session).map((event) => Buffer.from(`${JSON.stringify(event)}\n`));
+    return Buffer.concat([this.#audiences.of(session).open(cursor).lines, ...leases]);
   }
 
   openOperator(stream: NdjsonStream): void {
@@ -84,6 +86,7 @@ export class Hub {
         for (const { key } of this.#o.state.integrationsOf(change.key)) integrations.add(key);
       }
       if (change.kind === 'session' && change.endReason !== undefined) this.#end(change.session, change.endReason);
+      if (change.kind === 'revocation') this.#revocation(change.revocation);
     }
     for (const namespace of this.#namespacesOf(integrations, credentials)) {
       for (const audience of this.#audiences.in(namespace)) this.#update(audience, integrations, credentials);
@@ -155,6 +158,18 @@ export class Hub {
     }
   }
 
+  /** `undefined`: one was lifted. */
+  #revocation(row: RevocationRow | undefined): void {
+    const { selector, session = '' } = row ?? {};
+    if (selector === undefined || !('lease' in selector)) this.recheck();
+    else for (const { stream } of this.#feeds.get(session) ?? []) stream.send(leaseRevoked(selector.lease));
+  }
+
+  /** Told to whoever comes back as well: it may have been missed. */
+  #revokedLeases(session: Session): SessionEvent[] {
+    return [...this.#o.state.revocations.leasesOf(session.id)].map(leaseRevoked);
+  }
+
   #end(session: Session, reason: string): void {
     for (const feed of this.#feeds.get(session.id) ?? []) {
       feed.advance();
@@ -173,4 +188,8 @@ export class Hub {
     if (left.length === 0) this.#feeds.delete(feed.session.id);
     else this.#feeds.set(feed.session.id, left);
   }
+}
+
+function leaseRevoked(lease: string): SessionEvent {
+  return { type: 'lease-revoked', lease };
 }
