@@ -1,15 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Backend } from './backend.ts';
 import { send } from './connection.ts';
+import { freePort, listening } from './port.ts';
 import type { Reader } from './reader.ts';
-
-const START_LIMIT_MS = 10_000;
 
 /** nginx as a reverse proxy, with its defaults for what it reads. @throws Error if it is not installed */
 export async function startNginxReader(): Promise<Reader> {
@@ -34,7 +31,7 @@ export async function startNginxReader(): Promise<Reader> {
     rmSync(directory, { recursive: true, force: true });
   };
   try {
-    await listening(child, port);
+    await listening(child, port, 'nginx is not installed: apt-get install -y nginx');
   } catch (error) {
     await stop();
     throw error;
@@ -70,35 +67,4 @@ http {
   }
 }
 `;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-async function listening(child: ChildProcess, port: number): Promise<void> {
-  let failure: Error | undefined;
-  child.on('error', () => {
-    failure = new Error('nginx is not installed: apt-get install -y nginx');
-  });
-  child.on('exit', (code) => {
-    failure = new Error(`nginx ended with ${code}`);
-  });
-  for (let waitedMs = 0; waitedMs < START_LIMIT_MS; waitedMs += 20) {
-    if (failure !== undefined) throw failure;
-    const socket = connect(port, '127.0.0.1');
-    const open = await Promise.race([once(socket, 'connect'), once(socket, 'close')]).then(
-      () => !socket.destroyed,
-      () => false,
-    );
-    socket.destroy();
-    if (open) return;
-    await sleep(20);
-  }
-  throw new Error('nginx does not listen');
 }
