@@ -11,6 +11,9 @@ test('encodes and decodes as Node does, at every length', () => {
   }
 });
 
-test.each(['A', 'AA', 'AAA', 'A===', '====', 'AA=A', 'AAA\n', 'AA-_', 'A A='])('refuses what is no base64: %j', (text) => {
-  expect(decodeBase64(Buffer.from(text))).toBeUndefined();
-});
+test.each(['A', 'AA', 'AAA', 'A===', '====', 'AA=A', 'AAA\n', 'AA-_', 'A A='])(
+  'refuses what is no base64: %j',
+  (text) => {
+    expect(decodeBase64(Buffer.from(text))).toBeUndefined();
+  },
+);

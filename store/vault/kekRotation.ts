@@ -7,7 +7,7 @@ import { errorText } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Audit } from '../audit/audit.ts';
 import { storeError, storeErrorCode } from '../errors.ts';
-import type { Repository } from '../persist/repository.ts';
+import type { Change, Repository } from '../persist/repository.ts';
 import { KekError, type KekProvider, type WrappedKey } from './kek.ts';
 import { ownKeys, sum, takeCensus } from './kekCensus.ts';
 import { createKekFile } from './kekFile.ts';
@@ -148,6 +148,11 @@ export class KekRotation {
     this.#o.log.info({ from: running.from, to: running.to }, 'the rotation of the KEK goes on');
     await this.#o.audit.record({ kind: 'kek.rotation.resumed', from: running.from, to: running.to });
     this.#begin(running);
+  }
+
+  /** What another replica has done is taken over at the next tick. */
+  changed(changes: readonly Change[]): void {
+    if (changes.some((change) => change.kind === 'meta' && change.name === KEK_ID)) this.#nextLookMs = 0;
   }
 
   /** Looks at providers; takes over what another replica or the keeper of the keys has changed. */
@@ -369,6 +374,7 @@ export class KekRotation {
       await audit.append(tx, { kind: 'kek.rotation.finished', from, to, ...counts });
     });
     for (const { provider } of vault.keyring.providers) await provider.retire?.(new Set([to]));
+    await repository.compact?.();
     log.info({ from, to }, 'the KEK was rotated');
     return true;
   }
