@@ -135,7 +135,7 @@ function addExport(audit: Command): void {
         .choices(['jsonl', 'cef', 'ocsf'])
         .default('jsonl'),
     )
-    .option('--output <FILE>', 'where to, for its owner alone; standard output without it');
+    .option('-o, --output <FILE>', 'where to, for its owner alone; standard output without it');
   for (const option of filterOptions()) exporting.addOption(option);
   exporting
     .addOption(dirOption())
