@@ -4,10 +4,10 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fuzz goldens build clean
+.PHONY: help demo test check conformance-store bench fuzz goldens build clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
 demo: $(INSTALLED) ## Watch real SDKs reach APIs with keys they never hold (30 s)
 	@node test/demo/main.ts
@@ -20,6 +20,9 @@ check: $(INSTALLED) ## Types, lint, format, folder boundaries, unused code
 	@tsc --noEmit
 	@biome check --error-on-warnings .
 	@knip
+
+conformance-store: $(INSTALLED) ## One suite for SQLite and PostgreSQL, then replicas and failover on a real server (2 min)
+	@vitest run test/conformance/store
 
 bench: $(INSTALLED) ## Compare with nginx, Envoy and haproxy, side by side (BENCH=--quick for 3 minutes)
 	@node test/bench/main.ts $(BENCH)

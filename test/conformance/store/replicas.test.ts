@@ -1,0 +1,225 @@
+import { get } from 'node:http';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import type { JoinTokenAnswer } from '../../../api/admin.ts';
+import { decodeFields } from '../../../api/fields.ts';
+import type { CredentialRecord, SessionEvent } from '../../../api/protocol.ts';
+import { until } from '../../../sidecar/link/testkit.ts';
+import { credentialRecord, integrationRecord } from '../../../store/testing/records.ts';
+import { PostgresServer } from '../../postgres/server.ts';
+import { LOOPBACK, SidecarProcess } from '../../sidecar/sidecarProcess.ts';
+import { TestStore } from '../../sidecar/testStore.ts';
+import { TestUpstream } from '../../sidecar/upstream.ts';
+import {
+  admin,
+  anonymous,
+  auditOf,
+  clientKey,
+  type EventReader,
+  json,
+  material,
+  SESSION,
+  StoreClient,
+} from '../../store/storeClient.ts';
+import type { StoreProcess } from '../../store/storeProcess.ts';
+import { Replicas } from './replicas.ts';
+
+const PUSH_LIMIT_MS = 1_000;
+let server: PostgresServer;
+let databaseUrl: string;
+let replicas: Replicas;
+let a: StoreProcess;
+let b: StoreProcess;
+let c: StoreProcess;
+let operator: StoreClient;
+
+beforeAll(async () => {
+  server = await PostgresServer.start();
+  databaseUrl = await server.newDatabase();
+  replicas = await Replicas.start(databaseUrl, 3);
+  [a, b, c] = replicas.all as [StoreProcess, StoreProcess, StoreProcess];
+  operator = await StoreClient.join(a, { kind: 'operator' });
+}, 60_000);
+afterAll(async () => {
+  operator?.close();
+  await replicas?.stop();
+  await server?.remove();
+});
+
+const credential = (key: string, changes: Partial<CredentialRecord> = {}) =>
+  operator.call('PUT', `/v1/credentials/${key}`, json(credentialRecord({ source: 'store', ...changes })));
+const integration = (key: string, of: string) =>
+  operator.call('PUT', `/v1/integrations/${key}`, json(integrationRecord({ credential: of })));
+const setMaterial = (at: StoreProcess, key: string, value: string) =>
+  admin(at, 'PUT', `/v1/admin/credentials/${key}/material`, material({ value }));
+
+async function sidecarAt(store: StoreProcess): Promise<{ client: StoreClient; events: EventReader }> {
+  const client = await StoreClient.join(store, { kind: 'session', session: SESSION });
+  onTestFinished(() => client.close());
+  return { client, events: await client.events() };
+}
+
+/** The first event of that type, and how long it took from `fromMs` on. */
+async function arrival(events: EventReader, type: SessionEvent['type'], fromMs: number): Promise<number> {
+  for (;;) {
+    const event = await events.next();
+    if (event === undefined) throw new Error(`the stream ended before ${type}`);
+    if (event.type === type) return performance.now() - fromMs;
+  }
+}
+
+test('a new version, a taken grant and an ended session made through one replica reach the sidecars of the others in less than a second', async () => {
+  await credential('default/pushed');
+  await integration('default/pushed', 'default/pushed');
+  const sidecars = [await sidecarAt(b), await sidecarAt(c)];
+  for (const { events } of sidecars) await arrival(events, 'snapshot', 0);
+  const took: number[] = [];
+  const everywhere = async (type: SessionEvent['type'], make: () => Promise<unknown>) => {
+    const fromMs = performance.now();
+    const arrivals = sidecars.map(({ events }) => arrival(events, type, fromMs));
+    await make();
+    took.push(...(await Promise.all(arrivals)));
+  };
+  for (let n = 0; n < 20; n += 1) await everywhere('version', () => setMaterial(a, 'default/pushed', `value ${n}`));
+  const { client } = sidecars[0]!;
+  const lease = await client.call('POST', '/v1/leases', json({ credential: 'default/pushed' }));
+  expect(decodeFields(lease.body).get('value')!.toString()).toBe('value 19');
+  await everywhere('revoke', () => operator.call('DELETE', '/v1/integrations/default/pushed'));
+  await everywhere('end', () =>
+    Promise.all(
+      sidecars.map(({ client: { answer } }) => admin(a, 'DELETE', `/v1/admin/sessions/${answer.session!.id}`)),
+    ),
+  );
+  took.sort((x, y) => x - y);
+  console.log(
+    `push across replicas: ${took.length} events, median ${took[took.length >> 1]!.toFixed(1)} ms, most ${took.at(-1)!.toFixed(1)} ms`,
+  );
+  expect(took.at(-1)!).toBeLessThan(PUSH_LIMIT_MS);
+});
+
+test('a session that ended at one replica has no lease at another from that answer on, however fast it asks', async () => {
+  await credential('default/ended');
+  await integration('default/ended', 'default/ended');
+  await setMaterial(a, 'default/ended', 'secret');
+  for (let n = 0; n < 10; n += 1) {
+    const { client } = await sidecarAt(b);
+    const ask = () => client.call('POST', '/v1/leases', json({ credential: 'default/ended' }));
+    expect((await ask()).status).toBe(200);
+    await admin(a, 'DELETE', `/v1/admin/sessions/${client.answer.session!.id}`);
+    expect((await ask()).json()).toMatchObject({ code: 'IdentityRevoked' });
+  }
+});
+
+test('who joined at one replica is known at all others at once, and a token is good for one join among them', async () => {
+  for (let n = 0; n < 5; n += 1) {
+    const invitation = json({ kind: 'session', session: SESSION });
+    const { joinToken } = (await admin(a, 'POST', '/v1/admin/join-tokens', invitation)).json<JoinTokenAnswer>();
+    const join = (at: StoreProcess) =>
+      anonymous(at).call('POST', '/v1/join', json({ joinToken, publicKeyPem: clientKey().publicKeyPem }));
+    const statuses = (await Promise.all([join(a), join(b), join(c)])).map(({ status }) => status);
+    expect(statuses.sort()).toEqual([200, 401, 401]);
+    const { client } = await sidecarAt(b);
+    const elsewhere = new StoreClient(c, client.answer, client.tls);
+    onTestFinished(() => elsewhere.close());
+    expect((await elsewhere.call('POST', '/v1/renew', json({ publicKeyPem: clientKey().publicKeyPem }))).status).toBe(
+      200,
+    );
+  }
+});
+
+test('a generated credential is rotated once, not once a replica', async () => {
+  const generated = { bytes: 16, encoding: 'Hex', rotateSeconds: 2 } as const;
+  await credential('default/generated', { source: 'generated', generated });
+  await new Promise((resolve) => setTimeout(resolve, 7_000));
+  const written = (await Promise.all([a, b, c].map(auditOf)))
+    .flat()
+    .map(({ event }) => event)
+    .filter(({ kind, credential: of }) => kind === 'material.written' && of === 'default/generated');
+  const versions = [...new Map(written.map((event) => [event.version, event])).keys()];
+  expect(written.length).toBeGreaterThanOrEqual(3);
+  expect(written.length).toBeLessThanOrEqual(5);
+  expect(versions.length).toBe(written.length);
+  await operator.call('DELETE', '/v1/credentials/default/generated');
+});
+
+test('each replica writes a chain of its own, and none is disturbed by the others', async () => {
+  await Promise.all(
+    [a, b, c].flatMap((store, replica) =>
+      Array.from({ length: 20 }, (_, n) => setMaterial(store, `default/chain-${replica}-${n}`, 'x')),
+    ),
+  );
+  const rows = await server.query('SELECT chain, seq, previous_hash, hash FROM audit ORDER BY chain, seq', databaseUrl);
+  const chains = new Map<string, { seq: number; hash: unknown }>();
+  for (const row of rows) {
+    const before = chains.get(String(row.chain)) ?? { seq: 0, hash: row.previous_hash };
+    expect({ seq: Number(row.seq), previous: row.previous_hash }).toEqual({
+      seq: before.seq + 1,
+      previous: before.hash,
+    });
+    chains.set(String(row.chain), { seq: Number(row.seq), hash: row.hash });
+  }
+  expect(chains.size).toBe(3);
+});
+
+test('the same material written through all replicas at once: every answer counts, versions only go up', async () => {
+  await credential('default/contended');
+  const writes = Array.from({ length: 60 }, (_, n) =>
+    setMaterial(replicas.all[n % 3]!, 'default/contended', `value ${n}`),
+  );
+  const answers = await Promise.all(writes);
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+  const versions = answers.map((answer) => answer.json<{ version: number }>().version);
+  expect([...versions].sort((x, y) => x - y)).toEqual(Array.from({ length: 60 }, (_, n) => n + 1));
+});
+
+test('kill -9 of the replica that a sidecar uses: it goes on with another, and hears of what changes there', {
+  timeout: 60_000,
+}, async () => {
+  const upstream = await TestUpstream.start((_, response) => response.end('fine'));
+  // Lends the sidecar its directory; what it is told of are the replicas.
+  const store = await TestStore.start();
+  onTestFinished(async () => {
+    upstream.stop();
+    await store.stop();
+  });
+  await credential('default/key', { hosts: [upstream.host], leaseSeconds: 60 });
+  await operator.call(
+    'PUT',
+    '/v1/integrations/default/moved',
+    json(integrationRecord({ hosts: [upstream.host], alias: 'moved', allowedNetworks: LOOPBACK })),
+  );
+  await setMaterial(a, 'default/key', 'first');
+  const { joinToken } = (
+    await admin(a, 'POST', '/v1/admin/join-tokens', json({ kind: 'session', session: SESSION }))
+  ).json<JoinTokenAnswer>();
+  const sidecar = await SidecarProcess.start({
+    store,
+    extraCaPem: upstream.caPem,
+    bootstrap: { storeUrl: replicas.urls, trustBundlePem: a.trustBundlePem, joinToken },
+  });
+  onTestFinished(() => sidecar.close());
+  const request = () =>
+    new Promise<number>((resolve, reject) =>
+      get(`http://127.0.0.1:${sidecar.proxyPort}/moved/x`, { agent: false }, (response) => {
+        response.resume();
+        resolve(response.statusCode!);
+      }).on('error', reject),
+    );
+  await until(async () => (await request()) === 200);
+  for (const index of [0, 1, 2]) {
+    await replicas.all[index]!.kill();
+    const other = replicas.all[(index + 1) % 3]!;
+    const fromMs = performance.now();
+    const value = `after ${index}`;
+    await setMaterial(other, 'default/key', value);
+    while (upstream.seen.at(-1) !== `Bearer ${value}`) {
+      expect(await request()).toBe(200); // Never a refusal: what is held is good.
+      if (performance.now() - fromMs > 8_000)
+        throw new Error(`the new version did not arrive after the end of replica ${index}`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    console.log(
+      `replica ${index} killed: the sidecar used the new version after ${(performance.now() - fromMs).toFixed(0)} ms`,
+    );
+    await replicas.restart(index);
+  }
+});
