@@ -186,5 +186,7 @@ export interface Repository {
   onCommit(listener: (changes: readonly Change[]) => void): void;
   /** Called when the database has not been heard of for so long that what others revoke may be missed here. */
   onDetached(listener: () => void): void;
+  /** Takes what was deleted out of the files too, where the engine leaves it in a log of its own until that is written over. */
+  compact?(): Promise<void>;
   close(): Promise<void>;
 }

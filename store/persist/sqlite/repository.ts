@@ -95,6 +95,17 @@ export class SqliteRepository implements Repository {
 
   onDetached(): void {}
 
+  /** The write-ahead log holds pages as they were before secure_delete overwrote them. */
+  async compact(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+    try {
+      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    } catch (error) {
+      // One that is in use is left for the next time.
+      if (isFatal(error)) throw this.#failure(error);
+    }
+  }
+
   async close(): Promise<void> {
     await this.#snapshots;
     await this.#running;
