@@ -56,7 +56,6 @@ export interface Settings {
   refusalBurst: number;
   refusalsPerSecond: number;
   connectionLimit: number;
-<<<<<<< HEAD
   /** TLS handshakes at one time, those that wait for theirs, and how long they may. */
   handshakeLimit: number;
   handshakeQueue: number;
@@ -64,8 +63,6 @@ export interface Settings {
   /** Streams that are opened a second, and joins, of all sessions. */
   streamsPerSecond: number;
   joinsPerSecond: number;
-=======
->>>>>>> 49edca4 (Revoke sessions and leases by what they are; bound what sessions and namespaces ask for; let each lease of a Credential with maxUses do for one request)
   /** Connections without a client certificate at one time. */
   strangerLimit: number;
   /** Event streams of one session: the newest ones stay. */
@@ -117,16 +114,13 @@ export const defaultSettings: Settings = {
   namespaceJoinsPerSecond: 400,
   refusalBurst: 64,
   refusalsPerSecond: 8,
-<<<<<<< HEAD
   connectionLimit: 24_000,
   handshakeLimit: 64,
   handshakeQueue: 1_024,
   handshakeWaitMs: 3_000,
   streamsPerSecond: 500,
   joinsPerSecond: 500,
-=======
   connectionLimit: 10_000,
->>>>>>> 49edca4 (Revoke sessions and leases by what they are; bound what sessions and namespaces ask for; let each lease of a Credential with maxUses do for one request)
   strangerLimit: 256,
   streamsPerSession: 2,
   streamsPerNamespace: 12_000,
