@@ -120,7 +120,6 @@ export const defaultSettings: Settings = {
   handshakeWaitMs: 3_000,
   streamsPerSecond: 500,
   joinsPerSecond: 500,
-  connectionLimit: 10_000,
   strangerLimit: 256,
   streamsPerSession: 2,
   streamsPerNamespace: 12_000,
