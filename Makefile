@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance-store bench fuzz goldens build clean
+.PHONY: help demo test check conformance-store bench bench-store fuzz goldens build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -26,6 +26,9 @@ conformance-store: $(INSTALLED) ## One suite for SQLite and PostgreSQL, then rep
 
 bench: $(INSTALLED) ## Compare with nginx, Envoy and haproxy, side by side (BENCH=--quick for 3 minutes)
 	@node test/bench/main.ts $(BENCH)
+
+bench-store: $(INSTALLED) ## The store under load: 10,000 sidecars, both engines (BENCH=--quick for 3 minutes)
+	@node test/bench-store/main.ts $(BENCH)
 
 fuzz: $(INSTALLED) ## Throw random input at codec, authorities and YAML (FUZZ_SECONDS=60)
 	@node test/fuzz/main.ts --seconds $(or $(FUZZ_SECONDS),60)

@@ -71,17 +71,11 @@ test('a store that starts sealed is alive, not ready, and says why', async () =>
   const port = await freePort();
   const starting = start(dir, { metricsPort: port, kek: { secretDir: join(dir, 'keys') } }).catch((error) => error);
   const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
-  await expect
-    .poll(
-      async () =>
-        (
-          await get('/readyz').then(
-            (answer) => answer.json(),
-            () => undefined,
-          )
-        )?.sealed?.code,
-    )
-    .toBe('KekMissing');
+  const whySealed = async () => {
+    const answer = await get('/readyz').catch(() => undefined);
+    return ((await answer?.json()) as { sealed?: { code: string } } | undefined)?.sealed?.code;
+  };
+  await expect.poll(whySealed).toBe('KekMissing');
   expect((await get('/readyz')).status).toBe(503);
   expect((await get('/healthz')).status).toBe(200);
   expect(value(await (await get('/metrics')).text(), 'sidekey_store_sealed')).toBe(1);
