@@ -28,11 +28,18 @@ export interface Cell {
   met?: boolean;
 }
 
+/** What a row is called when it was measured with so many sidecars. */
+export function titleOf(row: Row, sidecars: number): string {
+  const all = sidecars.toLocaleString('en');
+  return ROWS[row].replace('{few}', Math.min(sidecars, 1_000).toLocaleString('en')).replace('{all}', all);
+}
+
 /** Rows by engines; what is missing says why. */
 export function table(
   engines: readonly string[],
   cells: readonly Cell[],
   missing: ReadonlyMap<string, string>,
+  sidecars: number,
 ): string {
   const width = Math.max(...Object.values(ROWS).map((title) => title.length)) + 2;
   const column = 44;
