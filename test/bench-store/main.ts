@@ -26,7 +26,7 @@ import {
   start,
 } from './measurements.ts';
 import { pgbench } from './pgbench.ts';
-import { type Cell, ROWS, type Row, table } from './rows.ts';
+import { type Cell, ROWS, type Row, table, titleOf } from './rows.ts';
 import { Simulators } from './simulators.ts';
 
 const RESULTS = join(import.meta.dirname, 'results');
