@@ -15,6 +15,7 @@ import type {
 import { MATERIAL_CONTENT_TYPE } from '../api/fields.ts';
 import type { KekRotateRequest, KekRotationStatus, KekStatus } from '../api/kek.ts';
 import type { StoredCredential, StoreError } from '../api/protocol.ts';
+import type { Revocation, RevocationAnswer, RevocationRequest } from '../api/revocation.ts';
 import { errorCode } from '../lib/errors.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exitCodes.ts';
@@ -81,6 +82,18 @@ export class AdminClient {
 
   async endSession(id: string): Promise<void> {
     await textOf(await this.#send('DELETE', `/v1/admin/sessions/${encodeURIComponent(id)}`));
+  }
+
+  revocations(): Promise<Revocation[]> {
+    return this.#json('GET', '/v1/admin/revocations');
+  }
+
+  revoke(request: RevocationRequest): Promise<RevocationAnswer> {
+    return this.#json('POST', '/v1/admin/revocations', request);
+  }
+
+  liftRevocation(id: string): Promise<Revocation> {
+    return this.#json('DELETE', `/v1/admin/revocations?${new URLSearchParams({ id })}`);
   }
 
   auditHead(): Promise<AuditHead> {

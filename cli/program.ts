@@ -5,6 +5,7 @@ import { helpTail } from './help.ts';
 import { addAudit } from './tree/audit.ts';
 import { addInspection } from './tree/inspection.ts';
 import { addKeys } from './tree/keys.ts';
+import { addRevocation } from './tree/revocation.ts';
 import { addRunning } from './tree/running.ts';
 import { addSetup } from './tree/setup.ts';
 
@@ -39,6 +40,7 @@ export function createProgram(onExit: (code: number) => void): Command {
     );
   addRunning(program, onExit);
   addInspection(program);
+  addRevocation(program);
   addAudit(program);
   addKeys(program);
   addSetup(program);

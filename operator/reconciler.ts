@@ -14,6 +14,8 @@ import type { ObjectSource } from './source/objectSource.ts';
 
 /** When the store cannot be reached although its event stream stands. */
 const AGAIN_MS = 1_000;
+/** Longest that a timer can be set for, in Node.js. */
+const TIMER_LIMIT_MS = 2 ** 31 - 1;
 
 export interface ReconcilerOptions {
   source: ObjectSource;
@@ -113,8 +115,15 @@ export class Reconciler {
     const before = statuses.previous;
     if (statuses.write(objects, source.snapshot().problems)) this.#report(before, objects, log);
     if (this.#storeAway === undefined) this.#settled?.();
-    const { retryInMs } = this.#applier;
-    if (retryInMs !== undefined) this.#timer = setTimeout(() => this.trigger(), retryInMs);
+    const inMs = Math.min(this.#applier.retryInMs ?? Number.POSITIVE_INFINITY, this.#expiryInMs());
+    if (Number.isFinite(inMs)) this.#timer = setTimeout(() => this.trigger(), Math.min(inMs, TIMER_LIMIT_MS));
+  }
+
+  /** When the next version is too old, so that its Credential says so. */
+  #expiryInMs(): number {
+    const nowMs = this.#o.clock.nowMs();
+    const times = [...this.#mirror.credentials.values()].map(({ expiresAt }) => Date.parse(expiresAt ?? ''));
+    return Math.min(...times.filter((ms) => ms > nowMs).map((ms) => ms - nowMs + 1));
   }
 
   async #act(): Promise<void> {

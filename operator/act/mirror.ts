@@ -26,6 +26,7 @@ export class Mirror implements Held {
       held !== undefined &&
       held.version === stored.version &&
       held.source === stored.source &&
+      held.expiresAt === stored.expiresAt &&
       held.fields.join() === stored.fields.join()
     );
   }

@@ -23,7 +23,7 @@ export function credentialStatus(verdict: CredentialVerdict, input: DecideInput)
   const storedSaid = stored === undefined ? progress('Stored', inStore, id, input) : no(stored);
   const conditions: [ConditionType, Said][] = [
     // Ready names what a person would repair first: the checks are in that order.
-    ['Ready', first([...violations.values()].map(no), [storedSaid])],
+    ['Ready', first([...violations.values()].map(no), [storedSaid, aged(verdict, input)])],
     ['SourceResolved', resolved === undefined ? yes('SourceResolved') : no(resolved)],
     ['Stored', storedSaid],
   ];
@@ -31,6 +31,7 @@ export function credentialStatus(verdict: CredentialVerdict, input: DecideInput)
     ...statusOf(id, object.generation, conditions, input),
     source: sourceKind(object.value.spec.source),
     ...(held !== undefined && held.version > 0 && verdict.record !== undefined && { version: held.version }),
+    ...(held?.expiresAt !== undefined && verdict.record !== undefined && { expirationTime: held.expiresAt }),
     placeholder: verdict.placeholder,
   };
 }
@@ -87,6 +88,20 @@ function statusOf(
     return { type, ...what, observedGeneration, lastTransitionTime };
   });
   return { observedGeneration, conditions };
+}
+
+/** A version that is too old is in the store as it should be; it is only not leased any more. */
+function aged({ held, object }: CredentialVerdict, { now }: DecideInput): Said {
+  if (held?.expiresAt === undefined || Date.parse(held.expiresAt) > now.getTime()) return yes('Ready');
+  const { maxLifetime, source } = object.value.spec;
+  const { name, namespace } = object.value.metadata;
+  const where = namespace === 'default' ? '' : ` --namespace ${namespace}`;
+  const todo =
+    source.secret === undefined ? `run: sidekey credential set ${name}${where}` : `change Secret ${source.secret.name}`;
+  return no({
+    reason: 'MaterialExpired',
+    message: `Version ${held.version} is older than spec.maxLifetime ${maxLifetime ?? ''} since ${held.expiresAt} and is not leased any more; give it a new value: ${todo}.`,
+  });
 }
 
 /** How far something that is desired has come. */

@@ -119,6 +119,10 @@ function recordOf(
     hosts: credential.spec.hosts,
     leaseSeconds: durationSeconds(credential.spec.leaseDuration),
     consumerNamespaces,
+    ...(credential.spec.maxUses !== undefined && { maxUses: credential.spec.maxUses }),
+    ...(credential.spec.maxLifetime !== undefined && {
+      maxLifetimeSeconds: durationSeconds(credential.spec.maxLifetime),
+    }),
     ...(credential.spec.audit === 'Strict' && { auditStrict: true }),
     source,
     ...(generated !== undefined && {

@@ -51,6 +51,15 @@ const rows: Row[] = [
     message: /perUser.*use secret, store, generated/,
   },
   {
+    name: 'a version that is too old',
+    yaml: credentialYaml({ rest: '  maxLifetime: 30m' }) + SECRET,
+    id: credential,
+    type: 'Ready',
+    reason: 'MaterialExpired',
+    message: /Version 1 .*maxLifetime 30m .*change Secret keys/,
+    inForce: true,
+  },
+  {
     name: 'delivery by gateway',
     yaml: credentialYaml({ rest: '  delivery: Gateway' }) + SECRET,
     id: credential,
@@ -378,6 +387,15 @@ test.each(rows)('$reason: $name', ({ byHand, changes, id, inForce = false, messa
   const input = { ...inputOf(yaml, changes), held };
   const settled = carriedOut(input, decide(input).plan, byHand).held;
   expect((kind === 'Credential' ? settled.credentials : settled.integrations).has(key)).toBe(inForce);
+});
+
+test('how long and how often a version may be used is told to the store, and when it ends is told to people', () => {
+  const yaml = credentialYaml({ rest: '  maxLifetime: 2h\n  maxUses: 3' }) + SECRET;
+  const input = inputOf(yaml);
+  const after = decide(carriedOut(input, decide(input).plan));
+  expect(decide(input).plan.putCredentials[0]!.record).toMatchObject({ maxLifetimeSeconds: 7_200, maxUses: 3 });
+  expect(after.statuses[0]!.status).toMatchObject({ expirationTime: '2026-06-01T13:00:00.000Z' });
+  expect(condition(after, credential, 'Ready')).toMatchObject({ status: 'True' });
 });
 
 test('every reason can be reached', () => {

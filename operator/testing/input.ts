@@ -9,6 +9,9 @@ import { readObjects } from '../source/readObjects.ts';
 
 export const NOW = new Date('2026-06-01T12:00:00.000Z');
 
+/** How old material is by then, as a store tells that bounds its life. */
+const AGE_SECONDS = 3_600;
+
 /** What a decision sees when a folder holds this YAML and the store holds nothing. @throws Error if the YAML has a problem */
 export function inputOf(yaml: string, changes: Partial<DecideInput> = {}): DecideInput {
   const { objects, problems } = readObjects('a.yaml', yaml);
@@ -59,6 +62,8 @@ export function carriedOut(
   for (const { key, record } of [...plan.dropMaterial, ...plan.putCredentials]) {
     const fields = record.source === 'generated' ? ['value'] : (byHand[key] ?? []);
     const stored: StoredCredential = { key, source: record.source, version: fields.length > 0 ? 1 : 0, fields };
+    if (record.maxLifetimeSeconds !== undefined)
+      stored.expiresAt = new Date(NOW.getTime() + (record.maxLifetimeSeconds - AGE_SECONDS) * 1000).toISOString();
     credentials.set(key, { ...stored, record });
   }
   for (const { digest, fields, key } of plan.putMaterial) {
