@@ -28,33 +28,32 @@ const KEYS = {
 
 const startedAtMs = performance.now();
 const tell = new Narrator();
+let processes: Processes | undefined;
+let interrupted = false;
+// The terminal tells every process of the group; those that have a session of their own are stopped by us.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    if (interrupted) return;
+    interrupted = true;
+    tell.lastWord('interrupted: stopping what was started');
+    void processes?.stop();
+  });
+}
 const dir = mkdtempSync(join(tmpdir(), 'sidekey-demo-'));
 const folder = join(dir, 'objects');
 const workDir = join(dir, 'agent');
 const closers: (() => void | Promise<void>)[] = [() => rmSync(dir, { recursive: true, force: true })];
-
-let cleaning: Promise<void> | undefined;
-function cleanUp(): Promise<void> {
-  cleaning ??= (async () => {
-    for (const close of closers.reverse()) await close();
-  })();
-  return cleaning;
-}
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(signal, () => {
-    console.log('\n  interrupted: stopping what was started');
-    cleanUp().finally(() => process.exit(130));
-  });
-}
 
 try {
   await demo();
 } catch (error) {
   tell.check('the demo ran to its end', false, error instanceof Error ? error.message : String(error));
 } finally {
-  await cleanUp();
+  for (const close of closers.reverse()) await close();
 }
-process.exit(tell.sumUp((performance.now() - startedAtMs) / 1000) ? 0 : 1);
+const held = tell.sumUp((performance.now() - startedAtMs) / 1000);
+if (interrupted) process.exit(130);
+process.exit(held ? 0 : 1);
 
 async function demo(): Promise<void> {
   const ca = createUpstreamCa();
@@ -62,8 +61,8 @@ async function demo(): Promise<void> {
   const stripe = new Stripe({ key: KEYS.stripe, tls: ca.issue(['api.stripe.com']) });
   const git = new Git({ token: KEYS.github, tls: ca.issue(['github.com']) });
   for (const upstream of [openai, stripe, git]) {
-    await upstream.start();
     closers.push(() => upstream.close());
+    await upstream.start();
   }
   const internet = new Internet(
     new Map([
@@ -84,9 +83,11 @@ async function demo(): Promise<void> {
   const caFile = join(dir, 'look-alike-ca.pem');
   writeFileSync(caFile, ca.pem);
   writeFileSync(join(folder, 'apis.yaml'), OBJECTS);
-  const processes = new Processes({ env: agentEnvironment(proxy), cwd: workDir });
-  closers.push(() => processes.stop());
-  const sidekey = (...args: string[]) => processes.run([SIDEKEY, ...args]);
+  const started = new Processes({ env: agentEnvironment(proxy), cwd: workDir });
+  processes = started;
+  closers.push(() => started.stop());
+  if (interrupted) return;
+  const sidekey = (...args: string[]) => started.run([SIDEKEY, ...args]);
   const asAgent = (tags: readonly string[], ...command: string[]) => [
     SIDEKEY,
     ...['run', '--dir', folder, '--extra-ca', caFile],
@@ -100,7 +101,7 @@ async function demo(): Promise<void> {
   tell.say(
     'Look-alikes of api.openai.com, api.stripe.com and github.com on this machine; an HTTPS_PROXY leads there, as in a company.',
   );
-  const bare = await processes.run([
+  const bare = await started.run([
     'curl',
     '-sS',
     '--cacert',
@@ -113,7 +114,7 @@ async function demo(): Promise<void> {
 
   tell.title('2. Store and operator');
   tell.command(`sidekey up ${folder}`);
-  const up = processes.talk([SIDEKEY, 'up', folder, '-o', 'json']);
+  const up = started.talk([SIDEKEY, 'up', folder, '-o', 'json']);
   await up.next();
   for (const [name, key] of [
     ['openai-key', KEYS.openai],
@@ -121,7 +122,7 @@ async function demo(): Promise<void> {
     ['github-token', KEYS.github],
   ] as const) {
     tell.command(`sidekey credential set ${name} < …`);
-    const set = await processes.run([SIDEKEY, 'credential', 'set', name, '--dir', folder], { input: key });
+    const set = await started.run([SIDEKEY, 'credential', 'set', name, '--dir', folder], { input: key });
     tell.check(`${name} is in the encrypted store`, set.code === 0, set.stderr);
   }
   const table = await settled(() => sidekey('get', '--dir', folder));
@@ -136,19 +137,19 @@ async function demo(): Promise<void> {
   tell.title('3. An agent with the openai SDK');
   const chat = asAgent(['llm'], process.execPath, CHAT_AGENT);
   tell.command(`sidekey run --tag llm -- node ${CHAT_AGENT.slice(ROOT.length + 1)}`);
-  const agent = processes.talk(chat);
+  const agent = started.talk(chat);
   const { pid, key } = JSON.parse(await agent.next()) as { pid: number; key: string };
   tell.say(`the agent's OPENAI_API_KEY is ${key}`);
   agent.say('What do you hold?');
   const first = await agent.next();
   tell.say(`it was answered, token by token: ${first}`);
   tell.check('the API saw the real key', openai.lastKey === KEYS.openai && first.includes('"answer"'), first);
-  const moved = await rotate(agent, openai, processes);
+  const moved = await rotate(agent, openai, started);
   tell.check('the key was rotated while the agent ran: its next request carried the new one', moved.held, moved.found);
   inspectAgent(pid, secrets);
 
   tell.title('4. What the rules do not allow');
-  const denied = await processes.run(asAgent(['llm'], 'curl', '-sS', '-i', 'https://api.openai.com/v1/files'));
+  const denied = await started.run(asAgent(['llm'], 'curl', '-sS', '-i', 'https://api.openai.com/v1/files'));
   tell.command('sidekey run --tag llm -- curl https://api.openai.com/v1/files');
   tell.say(denied.stdout.trim().split('\n').at(-1) ?? '');
   tell.check(
@@ -156,7 +157,7 @@ async function demo(): Promise<void> {
     /sidekey-error: RuleDenied/i.test(denied.stdout) && !openai.paths.includes('/v1/files'),
     denied.stdout + denied.stderr,
   );
-  const other = await processes.run(
+  const other = await started.run(
     asAgent(['llm'], 'curl', '-sS', '-u', 'sk-wrong:', 'https://api.stripe.com/v1/balance', '--cacert', caFile),
   );
   tell.check(
@@ -167,7 +168,7 @@ async function demo(): Promise<void> {
 
   tell.title('5. An agent with curl');
   tell.command('sidekey run --tag payments -- curl https://api.stripe.com/v1/balance');
-  const balance = await processes.run(asAgent(['payments'], 'curl', '-sS', 'https://api.stripe.com/v1/balance'));
+  const balance = await started.run(asAgent(['payments'], 'curl', '-sS', 'https://api.stripe.com/v1/balance'));
   tell.say(balance.stdout.replaceAll(/\s+/g, ' ').slice(0, 100));
   tell.check(
     'the API saw the real key by Basic authentication',
@@ -178,13 +179,13 @@ async function demo(): Promise<void> {
   tell.title('6. An agent with git');
   const repository = join(workDir, 'web');
   tell.command('sidekey run --tag code -- git clone https://github.com/acme/web.git');
-  const clone = await processes.run(
+  const clone = await started.run(
     asAgent(['code'], 'git', 'clone', '-q', 'https://github.com/acme/web.git', repository),
   );
   tell.check('git cloned', clone.code === 0, clone.stderr);
   writeFileSync(join(repository, 'agent.txt'), 'written by an agent without a token\n');
-  await processes.run(['git', '-C', repository, 'add', 'agent.txt']);
-  await processes.run([
+  await started.run(['git', '-C', repository, 'add', 'agent.txt']);
+  await started.run([
     'git',
     '-C',
     repository,
@@ -197,7 +198,7 @@ async function demo(): Promise<void> {
     'Add a file',
   ]);
   tell.command('sidekey run --tag code -- git push');
-  const push = await processes.run(asAgent(['code'], 'git', '-C', repository, 'push', '-q', 'origin', 'HEAD'));
+  const push = await started.run(asAgent(['code'], 'git', '-C', repository, 'push', '-q', 'origin', 'HEAD'));
   tell.check('git pushed with the real token', push.code === 0 && git.lastToken === KEYS.github, push.stderr);
   const files = scanFiles(workDir, secrets);
   tell.check(

@@ -5,27 +5,34 @@ const paint = (code: number, text: string) => (COLOURS ? `\x1b[${code}m${text}\x
 export class Narrator {
   #checks = 0;
   #failed: string[] = [];
+  #silent = false;
 
   title(text: string): void {
-    console.log(`\n${paint(1, text)}`);
+    this.#print(`\n${paint(1, text)}`);
   }
 
   say(text: string): void {
-    console.log(`  ${text}`);
+    this.#print(`  ${text}`);
+  }
+
+  /** Says this and nothing more: what does not hold from here on is of no interest. */
+  lastWord(text: string): void {
+    this.title(`  ${text}`);
+    this.#silent = true;
   }
 
   /** A command as its user would type it. */
   command(text: string): void {
-    console.log(paint(2, `  $ ${text}`));
+    this.#print(paint(2, `  $ ${text}`));
   }
 
   /** One promise, and whether it held; `found` is what there was instead. */
   check(promise: string, held: boolean, found = ''): void {
     this.#checks += 1;
-    if (held) console.log(`  ${paint(32, '✓')} ${promise}`);
+    if (held) this.#print(`  ${paint(32, '✓')} ${promise}`);
     else {
       this.#failed.push(promise);
-      console.log(`  ${paint(31, '✗')} ${promise}${found === '' ? '' : `: ${found}`}`);
+      this.#print(`  ${paint(31, '✗')} ${promise}${found === '' ? '' : `: ${found}`}`);
     }
   }
 
@@ -38,5 +45,9 @@ export class Narrator {
         : `${length} of ${this.#checks} checks did not hold: ${this.#failed.join('; ')}`,
     );
     return length === 0;
+  }
+
+  #print(line: string): void {
+    if (!this.#silent) console.log(line);
   }
 }

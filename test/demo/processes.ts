@@ -17,6 +17,7 @@ export class Processes {
   readonly #running = new Set<ChildProcess>();
   readonly #env: NodeJS.ProcessEnv;
   readonly #cwd: string;
+  #stopped = false;
 
   constructor(options: { env: NodeJS.ProcessEnv; cwd: string }) {
     this.#env = options.env;
@@ -71,11 +72,14 @@ export class Processes {
     };
   }
 
+  /** Ends what runs; from then on nothing is started. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     await Promise.all([...this.#running].map(stop));
   }
 
   #spawn(command: readonly string[], options: { env?: NodeJS.ProcessEnv; cwd?: string }): ChildProcess {
+    if (this.#stopped) throw new Error('it was stopped');
     const [program, ...args] = command;
     const child = spawn(program!, args, {
       cwd: options.cwd ?? this.#cwd,
