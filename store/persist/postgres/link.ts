@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client, type QueryResult } from 'pg';
+import { Client, type QueryResult, types } from 'pg';
 import { errorText } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import { storeError } from '../../errors.ts';
@@ -109,6 +109,7 @@ export function newClient(url: string, name: string, { answerLimitMs = ANSWER_LI
     query_timeout: answerLimitMs,
     keepAlive: true,
     pipeline: true,
+    types: { getTypeParser },
   });
 }
 
@@ -120,6 +121,11 @@ export function placeOf(url: string): string {
   } catch {
     return 'an address that is no URL';
   }
+}
+
+/** bigint as a number: ours are times, versions and counts, far below 2^53. */
+function getTypeParser(id: number, format?: 'text' | 'binary') {
+  return id === types.builtins.INT8 ? Number : types.getTypeParser(id, format as 'text');
 }
 
 async function prepare(client: Client): Promise<void> {

@@ -6,11 +6,11 @@
  */
 export const MIGRATIONS: readonly string[] = [
   `
-  CREATE TABLE meta (name text PRIMARY KEY, value bytea NOT NULL);
-  CREATE TABLE credentials (key text PRIMARY KEY, record text NOT NULL);
-  CREATE TABLE integrations (key text PRIMARY KEY, record text NOT NULL);
+  CREATE TABLE meta (name text COLLATE "C" PRIMARY KEY, value bytea NOT NULL);
+  CREATE TABLE credentials (key text COLLATE "C" PRIMARY KEY, record text NOT NULL);
+  CREATE TABLE integrations (key text COLLATE "C" PRIMARY KEY, record text NOT NULL);
   CREATE TABLE data_keys (credential text COLLATE "C" PRIMARY KEY, kek_id text NOT NULL, wrapped bytea NOT NULL);
-  CREATE TABLE versions (credential text PRIMARY KEY, last bigint NOT NULL);
+  CREATE TABLE versions (credential text COLLATE "C" PRIMARY KEY, last bigint NOT NULL);
   CREATE TABLE materials (
     credential text COLLATE "C" NOT NULL REFERENCES data_keys (credential),
     version bigint NOT NULL,
@@ -20,21 +20,21 @@ export const MIGRATIONS: readonly string[] = [
     written_at_ms bigint NOT NULL,
     PRIMARY KEY (credential, version)
   );
-  CREATE TABLE sessions (id text PRIMARY KEY, record text NOT NULL, ended_at_ms bigint);
+  CREATE TABLE sessions (id text COLLATE "C" PRIMARY KEY, record text NOT NULL, ended_at_ms bigint);
   CREATE TABLE identities (
-    serial text PRIMARY KEY,
+    serial text COLLATE "C" PRIMARY KEY,
     fingerprint text NOT NULL,
     kind text NOT NULL,
-    session_id text REFERENCES sessions (id),
+    session_id text COLLATE "C" REFERENCES sessions (id),
     expires_at_ms bigint NOT NULL
   );
   CREATE INDEX identities_by_session ON identities (session_id);
   CREATE INDEX identities_by_end ON identities (expires_at_ms);
-  CREATE TABLE revocations (id text PRIMARY KEY, record text NOT NULL);
+  CREATE TABLE revocations (id text COLLATE "C" PRIMARY KEY, record text NOT NULL);
   CREATE TABLE leases (
-    id text PRIMARY KEY,
-    session_id text NOT NULL REFERENCES sessions (id),
-    credential text NOT NULL,
+    id text COLLATE "C" PRIMARY KEY,
+    session_id text COLLATE "C" NOT NULL REFERENCES sessions (id),
+    credential text COLLATE "C" NOT NULL,
     version bigint NOT NULL,
     issued_at_ms bigint NOT NULL,
     expires_at_ms bigint NOT NULL,
@@ -44,12 +44,12 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX leases_by_version ON leases (credential, version);
   CREATE INDEX leases_by_end ON leases (expires_at_ms);
   CREATE TABLE pruned_leases (
-    credential text NOT NULL,
+    credential text COLLATE "C" NOT NULL,
     version bigint NOT NULL,
     count bigint NOT NULL,
     PRIMARY KEY (credential, version)
   );
-  CREATE TABLE join_tokens (digest text PRIMARY KEY, invitation text NOT NULL, expires_at_ms bigint NOT NULL);
+  CREATE TABLE join_tokens (digest text COLLATE "C" PRIMARY KEY, invitation text NOT NULL, expires_at_ms bigint NOT NULL);
   CREATE INDEX join_tokens_by_end ON join_tokens (expires_at_ms);
   CREATE TABLE audit (
     chain text COLLATE "C" NOT NULL,
@@ -68,6 +68,6 @@ export const MIGRATIONS: readonly string[] = [
   );
   CREATE TABLE changes_forgotten (one boolean PRIMARY KEY DEFAULT true CHECK (one), upto bigint NOT NULL);
   INSERT INTO changes_forgotten (upto) VALUES (0);
-  CREATE TABLE work (name text PRIMARY KEY, holder text NOT NULL, until timestamptz NOT NULL);
+  CREATE TABLE work (name text COLLATE "C" PRIMARY KEY, holder text NOT NULL, until timestamptz NOT NULL);
   `,
 ];

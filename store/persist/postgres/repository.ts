@@ -5,8 +5,8 @@ import type { Change, Repository, Snapshot, Transaction } from '../repository.ts
 import { Follower } from './follower.ts';
 import { newClient, placeOf } from './link.ts';
 import { migrate } from './migrate.ts';
-import { failureOf } from './sqlState.ts';
 import { onSnapshot } from './snapshot.ts';
+import { failureOf } from './sqlState.ts';
 import { type Unit, Writer } from './writer.ts';
 
 /** Most units that share one transaction: the more, the likelier another process is in the way of one. */

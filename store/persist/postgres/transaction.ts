@@ -1,4 +1,5 @@
-import type { Client } from 'pg';
+import { type CompiledQuery, type QueryExecutorProvider, sql } from 'kysely';
+import type { Client, QueryResult } from 'pg';
 import type { AuditEntry, AuditHead } from '../../../api/admin.ts';
 import type { CredentialRecord, IntegrationRecord } from '../../../api/protocol.ts';
 import type { Session } from '../../../api/session.ts';
@@ -13,13 +14,18 @@ import type {
   Snapshot,
   Transaction,
 } from '../repository.ts';
-import { bytes, leaseOf, materialHead, type Row, versionGoesBack, wrappedKey } from '../rows.ts';
+import { leaseOf, materialHead, versionGoesBack, wrappedKey } from '../rows.ts';
+import { build } from './schema.ts';
 
 const AUDIT_HEAD = 'audit head ';
 /** How long a change can be read by those who fell behind; after that they read everything anew. */
 const CHANGES_KEPT = '10 minutes';
 
-type Value = string | number | Buffer | null;
+/** A statement of the builder, or one in words where it has none. */
+interface Query<T> {
+  compile(on: QueryExecutorProvider): CompiledQuery<T>;
+}
+
 /** Names of prepared statements; the same ones on each connection. */
 const names = new Map<string, string>();
 
@@ -89,7 +95,7 @@ export class PostgresTransaction implements Transaction {
 
   /** Names the transaction, so that it can be asked later what became of it. */
   async id(): Promise<string> {
-    return String((await this.#get('SELECT pg_current_xact_id()::text AS id'))?.id);
+    return String((await this.#get(sql<{ id: string }>`SELECT pg_current_xact_id()::text AS id`))?.id);
   }
 
   /** Sends what is written once for all units. */
@@ -98,7 +104,7 @@ export class PostgresTransaction implements Transaction {
   }
 
   async meta(name: string): Promise<Buffer | undefined> {
-    return (await this.#get('SELECT value FROM meta WHERE name = $1', name))?.value as Buffer | undefined;
+    return (await this.#get(build.selectFrom('meta').select('value').where('name', '=', name)))?.value;
   }
 
   async setMeta(name: string, value: Buffer): Promise<void> {
@@ -107,48 +113,52 @@ export class PostgresTransaction implements Transaction {
   }
 
   async deleteMeta(name: string): Promise<void> {
-    this.#write('DELETE FROM meta WHERE name = $1', name);
+    this.#write(build.deleteFrom('meta').where('name', '=', name));
     this.changes.push({ kind: 'meta', name });
   }
 
   async metaNames(prefix: string): Promise<string[]> {
-    const sql = 'SELECT name FROM meta WHERE starts_with(name, $1) ORDER BY name COLLATE "C"';
-    return (await this.#all(sql, prefix)).map((row) => String(row.name));
+    const named = build.selectFrom('meta').select('name').orderBy('name');
+    return (await this.#all(named.where(sql<boolean>`starts_with(name, ${prefix})`))).map(({ name }) => name);
   }
 
   async credential(key: string): Promise<CredentialRecord | undefined> {
-    return jsonOf((await this.#get('SELECT record FROM credentials WHERE key = $1', key))?.record);
+    return jsonOf((await this.#get(build.selectFrom('credentials').select('record').where('key', '=', key)))?.record);
   }
 
   async putCredential(key: string, record: CredentialRecord): Promise<void> {
+    const row = { key, record: JSON.stringify(record) };
     this.#write(
-      'INSERT INTO credentials (key, record) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET record = excluded.record',
-      key,
-      JSON.stringify(record),
+      build
+        .insertInto('credentials')
+        .values(row)
+        .onConflict((taken) => taken.column('key').doUpdateSet({ record: row.record })),
     );
     this.changes.push({ kind: 'credential', key, record });
   }
 
   async deleteCredential(key: string): Promise<void> {
-    this.#write('DELETE FROM credentials WHERE key = $1', key);
+    this.#write(build.deleteFrom('credentials').where('key', '=', key));
     this.changes.push({ kind: 'credential', key, record: undefined });
   }
 
   async integration(key: string): Promise<IntegrationRecord | undefined> {
-    return jsonOf((await this.#get('SELECT record FROM integrations WHERE key = $1', key))?.record);
+    return jsonOf((await this.#get(build.selectFrom('integrations').select('record').where('key', '=', key)))?.record);
   }
 
   async putIntegration(key: string, record: IntegrationRecord): Promise<void> {
+    const row = { key, record: JSON.stringify(record) };
     this.#write(
-      'INSERT INTO integrations (key, record) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET record = excluded.record',
-      key,
-      JSON.stringify(record),
+      build
+        .insertInto('integrations')
+        .values(row)
+        .onConflict((taken) => taken.column('key').doUpdateSet({ record: row.record })),
     );
     this.changes.push({ kind: 'integration', key, record });
   }
 
   async deleteIntegration(key: string): Promise<void> {
-    this.#write('DELETE FROM integrations WHERE key = $1', key);
+    this.#write(build.deleteFrom('integrations').where('key', '=', key));
     this.changes.push({ kind: 'integration', key, record: undefined });
   }
 
@@ -157,237 +167,260 @@ export class PostgresTransaction implements Transaction {
     afterKey: string,
     limit: number,
   ): Promise<Snapshot[K]> {
-    const sql = `SELECT key, record FROM ${kind} WHERE key COLLATE "C" > $1 ORDER BY key COLLATE "C" LIMIT $2`;
-    return (await this.#all(sql, afterKey, limit)).map((row) => ({
-      key: String(row.key),
-      record: jsonOf(row.record),
-    })) as Snapshot[K];
+    const table: 'credentials' | 'integrations' = kind;
+    const rows = await this.#all(
+      build.selectFrom(table).select(['key', 'record']).where('key', '>', afterKey).orderBy('key').limit(limit),
+    );
+    return rows.map(({ key, record }) => ({ key, record: jsonOf(record) })) as Snapshot[K];
   }
 
   async dataKey(credential: string): Promise<WrappedKey | undefined> {
-    const row = await this.#get('SELECT kek_id, wrapped FROM data_keys WHERE credential = $1', credential);
+    const row = await this.#get(build.selectFrom('data_keys').selectAll().where('credential', '=', credential));
     return row && wrappedKey(row);
   }
 
   async putDataKey(credential: string, { kekId, wrapped }: WrappedKey): Promise<void> {
+    const key = { kek_id: kekId, wrapped };
     this.#write(
-      `INSERT INTO data_keys (credential, kek_id, wrapped) VALUES ($1, $2, $3)
-         ON CONFLICT (credential) DO UPDATE SET kek_id = excluded.kek_id, wrapped = excluded.wrapped`,
-      credential,
-      kekId,
-      wrapped,
+      build
+        .insertInto('data_keys')
+        .values({ credential, ...key })
+        .onConflict((taken) => taken.column('credential').doUpdateSet(key)),
     );
   }
 
   async dataKeys(afterCredential: string, limit: number): Promise<{ credential: string; key: WrappedKey }[]> {
-    const sql = 'SELECT * FROM data_keys WHERE credential > $1 ORDER BY credential LIMIT $2';
-    const rows = await this.#all(sql, afterCredential, limit);
-    return rows.map((row) => ({ credential: String(row.credential), key: wrappedKey(row) }));
+    const after = build.selectFrom('data_keys').selectAll().where('credential', '>', afterCredential);
+    const rows = await this.#all(after.orderBy('credential').limit(limit));
+    return rows.map((row) => ({ credential: row.credential, key: wrappedKey(row) }));
   }
 
   async material(credential: string): Promise<SealedMaterial | undefined> {
-    const sql = 'SELECT * FROM materials WHERE credential = $1 ORDER BY version DESC LIMIT 1';
-    const row = await this.#get(sql, credential);
-    return row && { ...materialHead(row), sealed: bytes(row.sealed) };
+    const versions = build.selectFrom('materials').selectAll().where('credential', '=', credential);
+    const row = await this.#get(versions.orderBy('version', 'desc').limit(1));
+    return row && { ...materialHead(row), sealed: row.sealed };
   }
 
   async lastVersion(credential: string): Promise<number> {
-    return Number((await this.#get('SELECT last FROM versions WHERE credential = $1', credential))?.last ?? 0);
+    const row = await this.#get(build.selectFrom('versions').select('last').where('credential', '=', credential));
+    return row?.last ?? 0;
   }
 
   async putMaterial(material: SealedMaterial): Promise<void> {
     const { sealed, ...head } = material;
+    const { credential, version, origin, fields, writtenAtMs } = head;
     this.#write(
-      `INSERT INTO materials (credential, version, origin, fields, sealed, written_at_ms)
-         VALUES ($1, $2, $3, $4, $5, $6)`,
-      head.credential,
-      head.version,
-      head.origin,
-      JSON.stringify(head.fields),
-      sealed,
-      head.writtenAtMs,
+      build
+        .insertInto('materials')
+        .values({ credential, version, origin, fields: JSON.stringify(fields), sealed, written_at_ms: writtenAtMs }),
     );
     const counted = await this.#get(
-      `INSERT INTO versions (credential, last) VALUES ($1, $2)
-         ON CONFLICT (credential) DO UPDATE SET last = excluded.last WHERE versions.last < excluded.last RETURNING last`,
-      head.credential,
-      head.version,
+      build
+        .insertInto('versions')
+        .values({ credential, last: version })
+        .onConflict((taken) =>
+          taken.column('credential').doUpdateSet({ last: version }).where('versions.last', '<', version),
+        )
+        .returning('last'),
     );
     if (counted === undefined) throw versionGoesBack(head);
-    this.changes.push({ kind: 'material', key: head.credential, head });
+    this.changes.push({ kind: 'material', key: credential, head });
   }
 
   async deleteOldMaterial(credential: string, before: number): Promise<void> {
-    this.#write('DELETE FROM materials WHERE credential = $1 AND version < $2', credential, before);
+    this.#write(build.deleteFrom('materials').where('credential', '=', credential).where('version', '<', before));
   }
 
   async deleteMaterial(credential: string): Promise<void> {
-    this.#write('DELETE FROM materials WHERE credential = $1', credential);
-    this.#write('DELETE FROM data_keys WHERE credential = $1', credential);
+    this.#write(build.deleteFrom('materials').where('credential', '=', credential));
+    this.#write(build.deleteFrom('data_keys').where('credential', '=', credential));
     this.changes.push({ kind: 'material', key: credential, head: undefined });
   }
 
   async putSession(session: Session): Promise<void> {
-    this.#write('INSERT INTO sessions (id, record) VALUES ($1, $2)', session.id, JSON.stringify(session));
+    this.#write(build.insertInto('sessions').values({ id: session.id, record: JSON.stringify(session) }));
     this.changes.push({ kind: 'session', session });
   }
 
   async endSession(session: Session, atMs: number, reason: string): Promise<boolean> {
-    const sql = 'UPDATE sessions SET ended_at_ms = $1 WHERE id = $2 AND ended_at_ms IS NULL RETURNING id';
-    if ((await this.#get(sql, atMs, session.id)) === undefined) return false;
+    const running = build.updateTable('sessions').set({ ended_at_ms: atMs }).where('id', '=', session.id);
+    if ((await this.#get(running.where('ended_at_ms', 'is', null).returning('id'))) === undefined) return false;
     this.changes.push({ kind: 'session', session, endReason: reason });
     return true;
   }
 
   async putIdentity(identity: IdentityRow): Promise<void> {
-    const { serial, fingerprint, kind, sessionId, expiresAtMs } = identity;
-    this.#write(
-      'INSERT INTO identities (serial, fingerprint, kind, session_id, expires_at_ms) VALUES ($1, $2, $3, $4, $5)',
-      serial,
-      fingerprint,
-      kind,
-      sessionId ?? null,
-      expiresAtMs,
-    );
+    const { serial, fingerprint, kind, sessionId = null, expiresAtMs } = identity;
+    const row = { serial, fingerprint, kind, session_id: sessionId, expires_at_ms: expiresAtMs };
+    this.#write(build.insertInto('identities').values(row));
     this.changes.push({ kind: 'identity', identity });
   }
 
   async putRevocation(revocation: RevocationRow): Promise<void> {
     const { id } = revocation;
+    const record = JSON.stringify(revocation);
     this.#write(
-      'INSERT INTO revocations (id, record) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET record = excluded.record',
-      id,
-      JSON.stringify(revocation),
+      build
+        .insertInto('revocations')
+        .values({ id, record })
+        .onConflict((taken) => taken.column('id').doUpdateSet({ record })),
     );
     this.changes.push({ kind: 'revocation', id, revocation });
   }
 
   async deleteRevocation(id: string): Promise<void> {
-    this.#write('DELETE FROM revocations WHERE id = $1', id);
+    this.#write(build.deleteFrom('revocations').where('id', '=', id));
     this.changes.push({ kind: 'revocation', id, revocation: undefined });
   }
 
   async revocations(): Promise<RevocationRow[]> {
-    const rows = await this.#all('SELECT record FROM revocations ORDER BY id COLLATE "C"');
-    return rows.map((row) => jsonOf(row.record)!);
+    const rows = await this.#all(build.selectFrom('revocations').select('record').orderBy('id'));
+    return rows.map(({ record }) => jsonOf(record)!);
   }
 
   async putLease(lease: LeaseRow): Promise<void> {
-    const { id, sessionId, credential, version, issuedAtMs, expiresAtMs, endedAtMs } = lease;
+    const { id, sessionId, credential, version, issuedAtMs, expiresAtMs, endedAtMs = null } = lease;
     this.#write(
-      `INSERT INTO leases (id, session_id, credential, version, issued_at_ms, expires_at_ms, ended_at_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-      id,
-      sessionId,
-      credential,
-      version,
-      issuedAtMs,
-      expiresAtMs,
-      endedAtMs ?? null,
+      build.insertInto('leases').values({
+        id,
+        session_id: sessionId,
+        credential,
+        version,
+        issued_at_ms: issuedAtMs,
+        expires_at_ms: expiresAtMs,
+        ended_at_ms: endedAtMs,
+      }),
     );
   }
 
   async lease(id: string): Promise<LeaseRow | undefined> {
-    const row = await this.#get('SELECT * FROM leases WHERE id = $1', id);
+    const row = await this.#get(build.selectFrom('leases').selectAll().where('id', '=', id));
     return row && leaseOf(row);
   }
 
   async leasesOf(sessionId: string, nowMs: number): Promise<LeaseRow[]> {
-    const sql = `SELECT * FROM leases WHERE session_id = $1 AND expires_at_ms > $2 AND ended_at_ms IS NULL
-      ORDER BY issued_at_ms, id`;
-    return (await this.#all(sql, sessionId, nowMs)).map(leaseOf);
+    const rows = await this.#all(
+      build
+        .selectFrom('leases')
+        .selectAll()
+        .where('session_id', '=', sessionId)
+        .where('expires_at_ms', '>', nowMs)
+        .where('ended_at_ms', 'is', null)
+        .orderBy('issued_at_ms')
+        .orderBy('id'),
+    );
+    return rows.map(leaseOf);
   }
 
   async endLease(id: string, atMs: number): Promise<void> {
-    this.#write('UPDATE leases SET ended_at_ms = $2 WHERE id = $1 AND ended_at_ms IS NULL', id, atMs);
+    const running = build.updateTable('leases').set({ ended_at_ms: atMs }).where('id', '=', id);
+    this.#write(running.where('ended_at_ms', 'is', null));
   }
 
   async countLeases(credential: string, version: number): Promise<number> {
-    const sql = `SELECT (SELECT count(*) FROM leases WHERE credential = $1 AND version = $2)
-      + coalesce((SELECT count FROM pruned_leases WHERE credential = $1 AND version = $2), 0) AS count`;
-    return Number((await this.#get(sql, credential, version))?.count);
+    const { count } = build.fn;
+    const kept = build.selectFrom('leases').select(count<number>('id').as('count'));
+    const pruned = build.selectFrom('pruned_leases').select('count');
+    const [now, before] = await Promise.all([
+      this.#get(kept.where('credential', '=', credential).where('version', '=', version)),
+      this.#get(pruned.where('credential', '=', credential).where('version', '=', version)),
+    ]);
+    return (now?.count ?? 0) + (before?.count ?? 0);
   }
 
   async addLeaseCount(credential: string, version: number, count: number): Promise<void> {
     this.#write(
-      `INSERT INTO pruned_leases AS p (credential, version, count) VALUES ($1, $2, $3)
-         ON CONFLICT (credential, version) DO UPDATE SET count = p.count + excluded.count`,
-      credential,
-      version,
-      count,
+      build
+        .insertInto('pruned_leases')
+        .values({ credential, version, count })
+        .onConflict((taken) =>
+          taken
+            .columns(['credential', 'version'])
+            .doUpdateSet((row) => ({ count: row('pruned_leases.count', '+', row.ref('excluded.count')) })),
+        ),
     );
   }
 
   async putJoinToken(digest: string, { invitation, expiresAtMs }: JoinTokenRow): Promise<void> {
-    const sql = 'INSERT INTO join_tokens (digest, invitation, expires_at_ms) VALUES ($1, $2, $3)';
-    this.#write(sql, digest, JSON.stringify(invitation), expiresAtMs);
+    const row = { digest, invitation: JSON.stringify(invitation), expires_at_ms: expiresAtMs };
+    this.#write(build.insertInto('join_tokens').values(row));
   }
 
   async takeJoinToken(digest: string, nowMs: number): Promise<JoinTokenRow | undefined> {
-    const row = await this.#get(
-      'DELETE FROM join_tokens WHERE digest = $1 RETURNING invitation, expires_at_ms',
-      digest,
-    );
-    const expiresAtMs = Number(row?.expires_at_ms);
-    return row && expiresAtMs > nowMs ? { invitation: JSON.parse(String(row.invitation)), expiresAtMs } : undefined;
+    const row = await this.#get(build.deleteFrom('join_tokens').where('digest', '=', digest).returningAll());
+    if (row === undefined || row.expires_at_ms <= nowMs) return undefined;
+    return { invitation: JSON.parse(row.invitation), expiresAtMs: row.expires_at_ms };
   }
 
   async countJoinTokens(nowMs: number): Promise<number> {
-    return Number(
-      (await this.#get('SELECT count(*) AS count FROM join_tokens WHERE expires_at_ms > $1', nowMs))?.count,
-    );
+    const waiting = build.selectFrom('join_tokens').where('expires_at_ms', '>', nowMs);
+    return (await this.#get(waiting.select(build.fn.countAll<number>().as('count'))))!.count;
   }
 
   async prune(beforeMs: number): Promise<void> {
     this.#write(
-      `INSERT INTO pruned_leases AS p SELECT credential, version, count(*) FROM leases WHERE expires_at_ms < $1
-         GROUP BY credential, version ON CONFLICT (credential, version) DO UPDATE SET count = p.count + excluded.count`,
-      beforeMs,
+      build
+        .insertInto('pruned_leases')
+        .columns(['credential', 'version', 'count'])
+        .expression(
+          build
+            .selectFrom('leases')
+            .where('expires_at_ms', '<', beforeMs)
+            .groupBy(['credential', 'version'])
+            .select(['credential', 'version', build.fn.countAll<number>().as('count')]),
+        )
+        .onConflict((taken) =>
+          taken
+            .columns(['credential', 'version'])
+            .doUpdateSet((row) => ({ count: row('pruned_leases.count', '+', row.ref('excluded.count')) })),
+        ),
     );
-    this.#write('DELETE FROM leases WHERE expires_at_ms < $1', beforeMs);
+    this.#write(build.deleteFrom('leases').where('expires_at_ms', '<', beforeMs));
     this.#write(
-      'DELETE FROM pruned_leases p USING versions v WHERE v.credential = p.credential AND p.version < v.last',
+      build
+        .deleteFrom('pruned_leases')
+        .using('versions')
+        .whereRef('versions.credential', '=', 'pruned_leases.credential')
+        .whereRef('pruned_leases.version', '<', 'versions.last'),
     );
-    this.#write('DELETE FROM join_tokens WHERE expires_at_ms < $1', beforeMs);
-    this.#write('DELETE FROM identities WHERE expires_at_ms < $1', beforeMs);
+    this.#write(build.deleteFrom('join_tokens').where('expires_at_ms', '<', beforeMs));
+    this.#write(build.deleteFrom('identities').where('expires_at_ms', '<', beforeMs));
     this.#write(
-      `DELETE FROM sessions WHERE ended_at_ms < $1
-         AND NOT EXISTS (SELECT 1 FROM identities WHERE session_id = sessions.id)
-         AND NOT EXISTS (SELECT 1 FROM leases WHERE session_id = sessions.id)`,
-      beforeMs,
+      build
+        .deleteFrom('sessions')
+        .where('ended_at_ms', '<', beforeMs)
+        .where(({ exists, not, selectFrom }) =>
+          not(exists(selectFrom('identities').select('serial').whereRef('session_id', '=', 'sessions.id'))),
+        )
+        .where(({ exists, not, selectFrom }) =>
+          not(exists(selectFrom('leases').select('leases.id').whereRef('session_id', '=', 'sessions.id'))),
+        ),
     );
     this.#write(
-      `WITH gone AS (DELETE FROM changes WHERE at < now() - interval '${CHANGES_KEPT}' RETURNING id)
-         UPDATE changes_forgotten SET upto = last FROM (SELECT max(id) AS last FROM gone) AS g WHERE last > upto`,
+      sql`WITH gone AS (DELETE FROM changes WHERE at < now() - ${CHANGES_KEPT}::interval RETURNING id)
+        UPDATE changes_forgotten SET upto = last FROM (SELECT max(id) AS last FROM gone) AS g WHERE last > upto`,
     );
   }
 
   async auditChains(): Promise<string[]> {
     // One look into the index for each chain, not one for each entry.
-    const sql = `WITH RECURSIVE found AS (
+    const chains = sql<{ chain: string }>`WITH RECURSIVE found AS (
         SELECT min(chain) AS chain FROM audit
         UNION ALL SELECT (SELECT min(chain) FROM audit WHERE chain > found.chain) FROM found WHERE found.chain IS NOT NULL
       ) SELECT chain FROM found WHERE chain IS NOT NULL`;
-    return (await this.#all(sql)).map((row) => String(row.chain));
+    return (await this.#all(chains)).map(({ chain }) => chain);
   }
 
   async auditEnd(chain: string): Promise<ChainEnd | undefined> {
     if (chain === this.#chain && this.#end !== undefined) return this.#end;
-    const row = await this.#get('SELECT seq, hash FROM audit WHERE chain = $1 ORDER BY seq DESC LIMIT 1', chain);
-    return row && { seq: Number(row.seq), hash: String(row.hash) };
+    const entries = build.selectFrom('audit').select(['seq', 'hash']).where('chain', '=', chain);
+    return this.#get(entries.orderBy('seq', 'desc').limit(1));
   }
 
   async appendAudit(chain: string, entry: AuditEntry, head: AuditHead): Promise<void> {
     const { seq, at, event, previousHash, hash } = entry;
-    this.#write(
-      'INSERT INTO audit (chain, seq, at, event, previous_hash, hash) VALUES ($1, $2, $3, $4, $5, $6)',
-      chain,
-      seq,
-      at,
-      JSON.stringify(event),
-      previousHash,
-      hash,
-    );
+    const row = { chain, seq, at, event: JSON.stringify(event), previous_hash: previousHash, hash };
+    this.#write(build.insertInto('audit').values(row));
     if (chain === this.#chain) {
       this.#end = { seq, hash };
       this.#head = head;
@@ -401,54 +434,58 @@ export class PostgresTransaction implements Transaction {
   }
 
   async auditEntries(chain: string, afterSeq: number, limit: number): Promise<AuditEntry[]> {
-    const sql = 'SELECT * FROM audit WHERE chain = $1 AND seq > $2 ORDER BY seq LIMIT $3';
-    return (await this.#all(sql, chain, afterSeq, limit)).map((row) => ({
-      chain,
-      seq: Number(row.seq),
-      at: String(row.at),
-      event: JSON.parse(String(row.event)),
-      previousHash: String(row.previous_hash),
-      hash: String(row.hash),
-    }));
+    const after = build.selectFrom('audit').selectAll().where('chain', '=', chain).where('seq', '>', afterSeq);
+    return (await this.#all(after.orderBy('seq').limit(limit))).map(
+      ({ event, previous_hash: previousHash, ...row }) => ({
+        ...row,
+        event: JSON.parse(event),
+        previousHash,
+      }),
+    );
   }
 
   async auditSeqAt(chain: string, at: string): Promise<number> {
-    const found = await this.#get('SELECT min(seq) AS seq FROM audit WHERE chain = $1 AND at >= $2', chain, at);
-    const seq = found?.seq ?? null;
-    return seq === null ? ((await this.auditEnd(chain))?.seq ?? 0) + 1 : Number(seq);
+    const since = build.selectFrom('audit').where('chain', '=', chain).where('at', '>=', at);
+    const found = await this.#get(since.select(build.fn.min<number | null>('seq').as('seq')));
+    return found?.seq ?? ((await this.auditEnd(chain))?.seq ?? 0) + 1;
   }
 
   async pruneAudit(chain: string, uptoSeq: number): Promise<void> {
-    this.#write(
-      'DELETE FROM audit WHERE chain = $1 AND seq <= $2 AND seq < (SELECT max(seq) FROM audit WHERE chain = $1)',
-      chain,
-      uptoSeq,
-    );
+    const entries = build.deleteFrom('audit').where('chain', '=', chain).where('seq', '<=', uptoSeq);
+    const last = build.selectFrom('audit').select(build.fn.max<number>('seq').as('seq')).where('chain', '=', chain);
+    this.#write(entries.where('seq', '<', last));
   }
 
   #setMeta(name: string, value: Buffer): void {
     this.#write(
-      'INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
-      name,
-      value,
+      build
+        .insertInto('meta')
+        .values({ name, value })
+        .onConflict((taken) => taken.column('name').doUpdateSet({ value })),
     );
   }
 
-  async #get(text: string, ...values: Value[]): Promise<Row | undefined> {
-    return (await this.#all(text, ...values))[0];
+  async #get<T>(query: Query<T>): Promise<T | undefined> {
+    return (await this.#all(query))[0];
   }
 
-  async #all(text: string, ...values: Value[]): Promise<Row[]> {
+  async #all<T>(query: Query<T>): Promise<T[]> {
     try {
-      return (await this.#client.query({ name: nameOf(text), text, values })).rows;
+      return (await this.#query(query)).rows as T[];
     } catch (error) {
       this.#failure ??= error;
       throw error;
     }
   }
 
-  #write(text: string, ...values: Value[]): void {
-    this.#later(this.#client.query({ name: nameOf(text), text, values }));
+  #write(query: Query<unknown>): void {
+    this.#later(this.#query(query));
+  }
+
+  /** Prepared once on each connection. */
+  #query(query: Query<unknown>): Promise<QueryResult> {
+    const { sql: text, parameters } = query.compile(build);
+    return this.#client.query({ name: nameOf(text), text, values: [...parameters] });
   }
 
   #later(done: Promise<unknown>): void {

@@ -55,7 +55,7 @@ async function write(credential: string, round: number, stopped: () => boolean) 
       unsure = [];
     } else {
       unsure.push(value);
-      codes.add(`${answer.status} ${answer.json<StoreError>().code} ${answer.headers['retry-after']}`);
+      codes.add(`${answer.status} ${answer.json<StoreError>().code}`);
     }
   }
   return { acknowledged, unsure, codes };
@@ -74,11 +74,8 @@ test(`PostgreSQL ends ${ROUNDS} times in the middle of writes, as in a crash: no
     // Long enough for every writer to be told.
     const lease = () => sidecar.call('POST', '/v1/leases', json({ credential: 'default/key-0' }));
     const refused = await lease();
-    expect([refused.status, refused.json<StoreError>().code, refused.headers['retry-after']]).toEqual([
-      503,
-      'StorageFailed',
-      '1',
-    ]);
+    expect([refused.status, refused.json<StoreError>().code]).toEqual([503, 'StorageFailed']);
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
     await server.resume();
     const fromMs = performance.now();
     await eventually(async () => (await lease()).status === 200, 10_000);
@@ -86,7 +83,7 @@ test(`PostgreSQL ends ${ROUNDS} times in the middle of writes, as in a crash: no
     await new Promise((resolve) => setTimeout(resolve, 100));
     stopped = true;
     for (const [n, { acknowledged, unsure, codes }] of (await Promise.all(writers)).entries()) {
-      for (const code of codes) expect(code).toBe('503 StorageFailed 1');
+      for (const code of codes) expect(code).toBe('503 StorageFailed');
       const found = await sidecar.call('POST', '/v1/leases', json({ credential: `default/key-${n}` }));
       const value = decodeFields(found.body).get('value')!.toString();
       const version = Number(found.headers[LEASE_HEADERS.version]);
