@@ -7,7 +7,7 @@ export type SimulatorRequest =
   | { ask: 'watch'; type: 'version' | 'revoke' | 'grant' }
   /** Waits until each sidecar has the watched event, at the longest that long. */
   | { ask: 'arrivals'; limitMs: number }
-  /** Sidecars ask for leases, each the next when it has the last, for that long. */
+  /** All ask for leases in turn, so many at one time, for that long. */
   | { ask: 'leases'; sidecars: number; seconds: number }
   /** From now on so many sidecars ask for a lease once a second, and streams that end are counted. */
   | { ask: 'steady'; sidecars: number }

@@ -4,7 +4,7 @@ export const ROWS = {
   auditOne: 'audit appends, one at a time',
   auditMany: 'audit appends, 64 at a time',
   joins: 'joins (certificate and record)',
-  leases: 'leases, 64 sidecars without pause',
+  leases: 'leases, 64 at a time',
   connectFew: 'first connection of {few}',
   changeFew: 'push of a change to {few}',
   revokeFew: 'push of a revocation to {few}',

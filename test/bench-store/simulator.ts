@@ -188,13 +188,15 @@ async function leases(count: number, seconds: number): Promise<SimulatorAnswer> 
   const latenciesMs: number[] = [];
   const failures: Record<string, number> = {};
   // Connections are made before it counts.
-  const chosen = sidecars.slice(0, count);
-  await Promise.all(chosen.map((sidecar) => sidecar.lease()));
+  for (let i = 0; i < sidecars.length; i += count)
+    await Promise.all(sidecars.slice(i, i + count).map((sidecar) => sidecar.lease()));
   const endMs = performance.now() + seconds * 1000;
   const began = performance.now();
+  let next = 0;
   await Promise.all(
-    chosen.map(async (sidecar) => {
+    Array.from({ length: count }, async () => {
       while (performance.now() < endMs) {
+        const sidecar = sidecars[next++ % sidecars.length]!;
         const askedMs = performance.now();
         try {
           await sidecar.lease();
