@@ -98,7 +98,8 @@ export function troubleLines(object: StatusObject, { paint }: Pick<StatusView, '
     seen.add(condition.message);
     const sign = condition.type === 'HostConflict' ? paint('yellow', '!') : paint('red', '✗');
     const where = `${object.kind} ${object.key} (${object.file})`;
-    return [`${sign} ${where}: ${condition.reason}\n    ${printable(condition.message)}`];
+    const what = condition.type === 'HostConflict' ? `HostConflict, ${condition.reason}` : condition.reason;
+    return [`${sign} ${where}: ${what}\n    ${printable(condition.message)}`];
   });
 }
 

@@ -50,3 +50,28 @@ test('completion knows every command, and its scripts are sound', async () => {
   expect(ask('sidekey', 'credential', 's')).toContain('set');
   expect(ask('sidekey', 'run', '--eg')).toBe('--egress\n');
 });
+
+// Where there is no zsh, what bash does with the same words has to do.
+if (hasZsh())
+  test('completion loads in zsh', async () => {
+    const { stdout } = await sidekey(['completion', 'zsh']);
+    const zsh = (script: string) => execFileSync('zsh', ['-fc', script], { input: '' }).toString();
+    const load = `autoload -Uz compinit && compinit -D -u && source =(cat <<'END'\n${stdout}\nEND\n)`;
+    expect(zsh(`${load}; print $_comps[sidekey]`)).toBe('_sidekey\n');
+    const ask = (...words: string[]) =>
+      zsh(
+        `${load}; compadd() { shift; print -- $* }; _files() { }; words=(${words.join(' ')}); CURRENT=${words.length}; PREFIX=-; _sidekey`,
+      );
+    expect(ask('sidekey', 'cred').split(/\s/)).toContain('credential');
+    expect(ask('sidekey', 'credential', 's').split(/\s/)).toContain('set');
+    expect(ask('sidekey', 'run', '--eg').split(/\s/)).toContain('--egress');
+  });
+
+function hasZsh(): boolean {
+  try {
+    execFileSync('zsh', ['-fc', '']);
+    return true;
+  } catch {
+    return false;
+  }
+}
