@@ -7,6 +7,7 @@ import type { Trace } from './step.ts';
 
 /** A placeholder without the prefix that makes it well formed for its SDK. */
 const MARKED = new RegExp(`${PLACEHOLDER_MARK}[0-9a-f]{32}`, 'g');
+const MARK_LENGTH = PLACEHOLDER_MARK.length + 32;
 /** The one place where clients encode what they hold (RFC 7617). */
 const BASIC = /\nauthorization:[ \t]*basic[ \t]+([a-z0-9+/]+)/i;
 
@@ -56,9 +57,8 @@ function marksInBasic(text: string): readonly string[] | undefined {
 /** Whether the one mark in the text is the entry's: what nearly all requests hold, and told without making anything. */
 function holdsOnly(text: string, { grant: { placeholder } }: Entry): boolean {
   const at = text.indexOf(PLACEHOLDER_MARK);
-  const start = placeholder.indexOf(PLACEHOLDER_MARK);
-  if (at === -1 || start === -1) return false;
-  const mark = placeholder.slice(start);
+  const mark = placeholder.slice(-MARK_LENGTH);
+  if (at === -1 || !mark.startsWith(PLACEHOLDER_MARK)) return false;
   return text.startsWith(mark, at) && text.indexOf(PLACEHOLDER_MARK, at + mark.length) === -1;
 }
 

@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { createSecureContext, TLSSocket, connect as tlsConnect } from 'node:tls';
 import { expect, test } from 'vitest';
+import { generateP256, issueCertificate, toPem } from '../../lib/x509.ts';
 import { listen } from '../upstream/testkit.ts';
 import { AgentReads } from './agentReads.ts';
 
@@ -71,4 +74,35 @@ test('a chunk that was given back is used again', async () => {
   agent.end(Buffer.alloc(10_000_000));
   await once(socket, 'end');
   expect(buffers.size).toBe(1);
+});
+
+test('a TLS connection that was adopted gives all bytes, then the end, out of the same few buffers', async () => {
+  const reads = new AgentReads();
+  const key = generateP256();
+  const issuer = { commonName: 'agent.test', privateKey: key.privateKey };
+  const validity = { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + 60_000) };
+  const { der } = issueCertificate({ commonName: 'agent.test', publicKey: key.publicKey, ...validity, issuer });
+  const pem = key.privateKey.export({ type: 'pkcs8', format: 'pem' });
+  const secureContext = createSecureContext({ cert: toPem(der), key: pem });
+  const hash = createHash('sha256');
+  const buffers = new Set<ArrayBufferLike>();
+  const ended = new Promise<void>((resolve) => {
+    const server = createServer({ allowHalfOpen: true }, (accepted) => {
+      const secure = new TLSSocket(reads.adopt(accepted), { isServer: true, secureContext });
+      reads.adoptSecure(secure);
+      secure.on('data', (chunk: Buffer) => {
+        hash.update(chunk);
+        if (chunk.length >= 16 * 1024) buffers.add(chunk.buffer);
+        reads.recycle(chunk);
+      });
+      secure.on('end', () => secure.end(resolve));
+    });
+    listen(server).then((port) => {
+      const agent = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+      agent.on('error', () => {}).end(Buffer.alloc(5_000_000, 'tls'));
+    });
+  });
+  await ended;
+  expect(hash.digest('hex')).toBe(createHash('sha256').update(Buffer.alloc(5_000_000, 'tls')).digest('hex'));
+  expect(buffers.size).toBeLessThanOrEqual(1);
 });

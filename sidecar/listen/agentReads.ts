@@ -1,4 +1,5 @@
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { ReadBuffers } from '../upstream/readBuffers.ts';
 
 /** What libuv reads at once from a plain socket. */
@@ -37,6 +38,22 @@ export class AgentReads {
     };
     const socket = new Socket({ handle, onread, allowHalfOpen: true });
     return socket;
+  }
+
+  /** The same for a TLS connection of an agent, around which no second socket can be put: it is told where to read as `Socket` tells itself. */
+  adoptSecure(secure: TLSSocket): void {
+    const { _handle: handle } = secure as unknown as { _handle: { useUserBuffer?(buffer: Buffer): void } | null };
+    const own = secure as unknown as Record<symbol, unknown>;
+    const [buffer, callback] = ['kBuffer', 'kBufferCb'].map((name) =>
+      Object.getOwnPropertySymbols(secure).find(({ description }) => description === name),
+    );
+    if (typeof handle?.useUserBuffer !== 'function' || buffer === undefined || callback === undefined) return;
+    own[buffer] = this.#buffer;
+    own[callback] = (bytes: number) => {
+      secure.emit('data', this.#copy(bytes));
+      return true;
+    };
+    handle.useUserBuffer(this.#buffer);
   }
 
   /** Takes back a chunk of which nothing holds a view any more: it is overwritten soon. Other buffers are left alone. */

@@ -87,6 +87,7 @@ export class Interception implements Opened, Member {
       ALPNCallback: this.#chooseProtocol,
     });
     this.#secure = secure;
+    this.#context.reads.adoptSecure(secure);
     // The socket below closes with it; errors of both only say that.
     secure.on('error', () => {});
     secure.once('close', () => socket.destroy());
