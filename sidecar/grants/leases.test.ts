@@ -20,10 +20,10 @@ class PlayedStore {
     return answer.promise;
   }
 
-  async give(version = 1, expiresInSeconds = 90): Promise<void> {
+  async give(version = 1, expiresInSeconds = 90, more: { id?: string; single?: boolean } = {}): Promise<void> {
     const material = new Material().set('value', Buffer.from(`sk-${version}`));
     this.given.push(material.bytes('value')!);
-    this.asked.shift()!.resolve({ id: `lease-${version}`, version, expiresInSeconds, material });
+    this.asked.shift()!.resolve({ id: `lease-${version}`, version, expiresInSeconds, material, ...more });
     await settled();
   }
 
@@ -277,4 +277,118 @@ test('after a 401 the store is asked for a newer version, once a minute at most'
   refresh(1);
   expect(results).toEqual([version(2), version(2)]);
   expect(store.asked.filter((request) => request.refusedVersion !== undefined)).toEqual([]);
+});
+
+test('news of an older version is late, and changes nothing', async () => {
+  leases.version(KEY, 3);
+  obtain();
+  await store.give(3);
+  expect(leases.version(KEY, 2)).toBe(false);
+  expect(leases.held(KEY)).toEqual(version(3));
+  expect(store.asked).toEqual([]);
+  leases.version(KEY, 0);
+  expect(leases.version(KEY, 2)).toBe(false);
+  expect(obtain()).toEqual([refusal('CredentialUnavailable')]);
+  leases.version(KEY, 4);
+  obtain();
+  await store.give(3);
+  expect(leases.held(KEY)).toBeUndefined();
+});
+
+test('a lease that is revoked is given up, and what asks next gets another one', async () => {
+  obtain();
+  await store.give(1, 90, { id: 'revoked' });
+  expect(leases.revokeLease('of another session')).toBeUndefined();
+  expect(leases.revokeLease('revoked')).toBe(KEY);
+  expect(leases.held(KEY)).toBeUndefined();
+  expect(isZero(store.given[0]!)).toBe(true);
+  const next = obtain();
+  await store.give(1, 90, { id: 'next' });
+  expect(next).toEqual([expect.objectContaining({ id: 'next' })]);
+  // What runs under one that was renewed meanwhile is known too.
+  expect(leases.revokeLease('revoked')).toBe(KEY);
+});
+
+test('a lease whose revocation has overtaken it is never used', async () => {
+  const waiting = obtain();
+  expect(leases.revokeLease('late')).toBeUndefined();
+  await store.give(1, 90, { id: 'late' });
+  expect(waiting).toEqual([]);
+  expect(isZero(store.given[0]!)).toBe(true);
+  await store.give(1, 90, { id: 'next' });
+  expect(waiting).toEqual([expect.objectContaining({ id: 'next' })]);
+});
+
+test('who is refused because of a revocation hears which, and how it is lifted', () => {
+  leases.grant(new Set(), { revoked: new Map([[KEY, 'tag:llm']]) });
+  expect(obtain()).toMatchObject([{ code: 'Revoked', detail: expect.stringContaining('sidekey revoke lift tag:llm') }]);
+});
+
+test('a lease for one request goes to one of those who wait, and each of them gets its own', async () => {
+  leases.grant(new Set([KEY]), { single: new Set([KEY]) });
+  const used: string[] = [];
+  const use = () =>
+    leases.obtain(KEY, (result) => {
+      if ('kind' in result) used.push(result.code);
+      else {
+        result.retain();
+        used.push(result.id);
+        result.release();
+      }
+    });
+  for (let i = 0; i < 3; i += 1) use();
+  for (const id of ['first', 'second']) {
+    expect(store.asked).toMatchObject([{ single: true }]);
+    await store.give(1, 90, { id, single: true });
+  }
+  expect(used).toEqual(['first', 'second']);
+  expect(leases.held(KEY)).toBeUndefined();
+  expect(store.given.every(isZero)).toBe(true);
+  await store.fail('UsesExhausted');
+  expect(used).toEqual(['first', 'second', 'CredentialUnavailable']);
+});
+
+test('a lease for one request that nobody took waits for the next request, and is neither renewed nor fetched beforehand', async () => {
+  leases.grant(new Set([KEY]), { single: new Set([KEY]) });
+  leases.prefetch(KEY);
+  expect(store.asked).toEqual([]);
+  leases.obtain(KEY, () => {});
+  await store.give(1, 90, { id: 'kept', single: true });
+  clock.advance(80);
+  leases.tick();
+  expect(store.asked).toEqual([]);
+  const held = leases.held(KEY)!;
+  expect(held.id).toBe('kept');
+  held.retain();
+  expect(leases.held(KEY)).toBeUndefined();
+  expect(held.material.bytes('value')!.toString()).toBe('sk-1');
+  held.release();
+  expect(isZero(store.given[0]!)).toBe(true);
+});
+
+test('after a 401 no use is spent to ask whether there is a newer version', () => {
+  leases.grant(new Set([KEY]), { single: new Set([KEY]) });
+  const results: Result[] = [];
+  leases.refresh(KEY, 1, (result) => results.push(result));
+  expect(results).toEqual([refusal('CredentialUnavailable')]);
+  expect(store.asked).toEqual([]);
+  leases.version(KEY, 2);
+  leases.refresh(KEY, 1, (result) => results.push(result));
+  expect(store.asked).toMatchObject([{ single: true }]);
+});
+
+test('a store that gives a lease for many requests where it should be for one is not believed', async () => {
+  leases.grant(new Set([KEY]), { single: new Set([KEY]) });
+  const results = obtain();
+  for (let i = 0; i < 3; i += 1) await store.give(1);
+  expect(results).toEqual([refusal('StoreUnavailable')]);
+  expect(store.given.every(isZero)).toBe(true);
+});
+
+test('a credential that becomes one for single requests gives up the lease that was for many', async () => {
+  obtain();
+  await store.give(1);
+  leases.grant(new Set([KEY]), { single: new Set([KEY]) });
+  expect(leases.held(KEY)).toBeUndefined();
+  expect(isZero(store.given[0]!)).toBe(true);
 });

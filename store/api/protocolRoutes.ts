@@ -149,9 +149,11 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     await objects.removeCredential(objectKeyOf(request), by);
     return reply.code(204).send();
   });
-  app.put('/v1/credentials/:namespace/:name/material', forOperator, (request) =>
-    materials.put(objectKeyOf(request), materialOf(request), by),
-  );
+  app.put('/v1/credentials/:namespace/:name/material', forOperator, async (request) => {
+    const stored = await materials.put(objectKeyOf(request), materialOf(request), by);
+    const { expiresAt } = store.state.stored(stored.key) ?? {};
+    return { ...stored, ...(expiresAt !== undefined && { expiresAt }) };
+  });
   app.put('/v1/integrations/:namespace/:name', forOperator, async (request, reply) => {
     await objects.applyIntegration(objectKeyOf(request), parse(IntegrationRecord, request.body), by);
     return reply.code(204).send();
