@@ -3,8 +3,10 @@ import type { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { AuditEntry } from '../../api/admin.ts';
 import { verifyAudit } from '../../lib/auditVerify.ts';
+import type { Repository } from '../persist/repository.ts';
 import { TestCore } from '../testing/core.ts';
 import { session } from '../testing/records.ts';
+import { Audit } from './audit.ts';
 import { AuditSigner } from './signer.ts';
 
 let core: TestCore;
@@ -189,6 +191,50 @@ test('a key that another process made is taken up, and the chain says so', async
   const now = (await audit.head())!;
   expect(now.publicKeyPem).not.toBe(old.publicKeyPem);
   expect(await verifyAudit(await all(), [now, old])).toMatchObject({ problems: [] });
+});
+
+test('chains of several processes: each its own key changes, one prunes all, and all of it verifies', async () => {
+  const { repository, vault } = core.store;
+  const of = async (chain: string) => {
+    const own = { chain, transaction: repository.transaction.bind(repository) } as Repository;
+    const signer = await AuditSigner.load(own, vault);
+    return new Audit({ clock: core.clock, repository: own, vault, signer });
+  };
+  const a = await of('a');
+  const b = await of('b');
+  const dead = await of('dead');
+  const verdict = async () => {
+    const chains = await a.chains();
+    const entries: AuditEntry[] = [];
+    for (const { chain } of chains)
+      entries.push(...(await repository.transaction((tx) => tx.auditEntries(chain, 0, 10_000))));
+    const heads = chains.flatMap(({ head }) => head ?? []);
+    return verifyAudit(
+      entries,
+      heads,
+      chains.flatMap(({ checkpoint }) => checkpoint ?? []),
+    );
+  };
+  for (let n = 0; n < 5; n += 1) for (const audit of [a, b, dead]) await audit.record({ kind: 'test.happened', n });
+  expect(await verdict()).toEqual({ entries: 15, problems: [] });
+  await a.rotateKey('owner');
+  await b.record({ kind: 'test.happened' });
+  await b.rotateKey('owner');
+  await a.record({ kind: 'test.happened' });
+  await a.followKey();
+  expect((await verdict()).problems).toEqual([]);
+  core.clock.advance(3_600);
+  for (const audit of [a, b]) await audit.record({ kind: 'test.happened' });
+  // The third has not taken up the key, so it is left alone for as long as it may live.
+  const before = new Date(core.clock.nowMs()).toISOString();
+  await a.rotateKey('owner');
+  await b.followKey();
+  expect(await a.prune(before, 'owner')).toMatchObject([{ pruned: 8 }, { pruned: 8 }, { chain: 'dead', pruned: 0 }]);
+  expect((await verdict()).problems).toEqual([]);
+  core.clock.advance(3_600);
+  expect(await a.prune(before, 'owner')).toContainEqual(expect.objectContaining({ chain: 'dead', pruned: 4 }));
+  await b.record({ kind: 'test.happened' });
+  expect((await verdict()).problems).toEqual([]);
 });
 
 test('a use is on record with who the session is, and a skewed clock of the sidecar hides nothing', async () => {

@@ -10,6 +10,8 @@ import { AuditSigner } from './signer.ts';
 const PAGE_ENTRIES = 256;
 /** Entries that one transaction deletes, so that pruning keeps nobody waiting. */
 const PRUNE_ENTRIES = 5_000;
+/** After this time every process that lives has taken up a new key (core.ts looks once a minute). */
+const KEY_TAKEN_UP_MS = 600_000;
 
 export interface AuditReading {
   /** The one this process writes, unless it says so. */
@@ -31,6 +33,10 @@ export class Audit {
   readonly #repository: Repository;
   readonly #vault: Vault;
   #signer: AuditSigner;
+  /** Keys that are about to take over: which one is in force, the transaction tells. */
+  readonly #successors = new Map<string, AuditSigner>();
+  /** Monotonic; since when this process signs with its key. */
+  #keySinceMs: number;
   readonly #followers = new Set<() => void>();
 
   constructor(options: { clock: Clock; repository: Repository; vault: Vault; signer: AuditSigner }) {
@@ -38,6 +44,7 @@ export class Audit {
     this.#repository = options.repository;
     this.#vault = options.vault;
     this.#signer = options.signer;
+    this.#keySinceMs = options.clock.monotonicMs();
   }
 
   /** The chain that this process writes. */
@@ -118,17 +125,21 @@ export class Audit {
 
   /** Signs with a new key from now on. */
   async rotateKey(by: string): Promise<string> {
+    await this.followKey();
     const before = this.#signer;
     try {
-      await this.#repository.transaction(async (tx) => {
+      // May be run more than once; the last time counts.
+      const after = await this.#repository.transaction(async (tx) => {
+        const newest = (await keyLinks(tx)).at(-1)?.publicKeyPem ?? before.publicKeyPem;
+        if (newest !== before.publicKeyPem) throw new Error('another process has just made a new key of the audit');
         const { signer, link } = await before.successor(tx, this.#vault);
-        // At once: what is appended behind this, even before it is committed, is signed by the new key.
-        this.#signer = signer;
+        this.#successors.set(signer.publicKeyPem, signer);
         await this.append(tx, { kind: 'audit.key-rotated', link, by });
+        return signer;
       });
-    } catch (error) {
-      this.#signer = before;
-      throw error;
+      this.#use(after);
+    } finally {
+      this.#successors.clear();
     }
     return this.#signer.publicKeyPem;
   }
@@ -137,13 +148,36 @@ export class Audit {
   async followKey(): Promise<void> {
     const newest = await this.#repository.transaction(async (tx) => (await keyLinks(tx)).at(-1)?.publicKeyPem);
     if (newest !== undefined && newest !== this.#signer.publicKeyPem)
-      this.#signer = await AuditSigner.load(this.#repository, this.#vault);
-    await this.#repository.transaction(async (tx) => {
-      const head = await tx.auditHead(this.chain);
-      if (head === undefined || head.publicKeyPem === this.#signer.publicKeyPem) return;
-      const missing = linksBetween(await keyLinks(tx), head.publicKeyPem, this.#signer.publicKeyPem) ?? [];
-      for (const link of missing) await this.append(tx, { kind: 'audit.key-rotated', link, by: 'store' });
-    });
+      this.#use(await AuditSigner.load(this.#repository, this.#vault));
+    await this.#repository.transaction((tx) => this.#followIn(tx, this.chain));
+  }
+
+  #use(signer: AuditSigner): void {
+    this.#signer = signer;
+    this.#keySinceMs = this.#clock.monotonicMs();
+  }
+
+  /** Puts on record in a chain which keys came after the one that signed its head. */
+  async #followIn(tx: Transaction, chain: string): Promise<void> {
+    const head = await tx.auditHead(chain);
+    if (head === undefined || head.publicKeyPem === this.#signer.publicKeyPem) return;
+    const missing = linksBetween(await keyLinks(tx), head.publicKeyPem, this.#signer.publicKeyPem) ?? [];
+    for (const link of missing) await this.#appendTo(tx, chain, { kind: 'audit.key-rotated', link, by: 'store' });
+  }
+
+  async #signerIn(tx: Transaction): Promise<AuditSigner> {
+    if (this.#successors.size === 0) return this.#signer;
+    const newest = (await keyLinks(tx)).at(-1)?.publicKeyPem;
+    return this.#successors.get(newest ?? '') ?? this.#signer;
+  }
+
+  /** Whether this process may write a chain of another: not while its writer, should it live, does not sign with our key yet. */
+  async #mayWrite(tx: Transaction, chain: string): Promise<boolean> {
+    if (chain === this.chain) return true;
+    const head = await tx.auditHead(chain);
+    return (
+      head?.publicKeyPem === this.#signer.publicKeyPem || this.#clock.monotonicMs() - this.#keySinceMs > KEY_TAKEN_UP_MS
+    );
   }
 
   async #appendTo(tx: Transaction, chain: string, event: AuditEvent): Promise<void> {
@@ -152,10 +186,11 @@ export class Audit {
     const at = new Date(this.#clock.nowMs()).toISOString();
     const previousHash = end?.hash ?? auditGenesis(chain);
     const hash = auditHash({ seq, at, event, previousHash });
+    const signer = await this.#signerIn(tx);
     await tx.appendAudit(
       chain,
       { seq, at, event, previousHash, hash },
-      this.#signer.sign({ ...named(chain), seq, hash, at }),
+      signer.sign({ ...named(chain), seq, hash, at }),
     );
   }
 
@@ -171,9 +206,11 @@ export class Audit {
     const begin = known?.seq ?? 0;
     const end = await tx.auditEnd(chain);
     const seq = Math.min(await tx.auditSeqAt(chain, before), end?.seq ?? 0) - 1;
-    if (seq <= begin) return undefined;
+    if (seq <= begin || !(await this.#mayWrite(tx, chain))) return undefined;
+    await this.#followIn(tx, chain);
     const [last] = await tx.auditEntries(chain, seq - 1, 1);
-    const checkpoint = this.#signer.checkpoint({
+    const signer = await this.#signerIn(tx);
+    const checkpoint = signer.checkpoint({
       ...named(chain),
       seq,
       hash: last!.hash,
