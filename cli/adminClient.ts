@@ -6,6 +6,7 @@ import type {
   AuditChain,
   AuditEntry,
   AuditHead,
+  CaStatus,
   AuditKeyAnswer,
   AuditPruned,
   AuditPruneRequest,
@@ -94,6 +95,19 @@ export class AdminClient {
 
   liftRevocation(id: string): Promise<Revocation> {
     return this.#json('DELETE', `/v1/admin/revocations?${new URLSearchParams({ id })}`);
+  }
+
+  ca(): Promise<CaStatus> {
+    return this.#json('GET', '/v1/admin/ca');
+  }
+
+  rotateCa(root: boolean): Promise<CaStatus> {
+    return this.#json('POST', '/v1/admin/ca/rotate', { root });
+  }
+
+  /** The sealed bytes; broken off unless `complete`. `frame` stays the caller's to overwrite. */
+  backup(frame: Buffer): Promise<IncomingMessage> {
+    return this.#send('POST', '/v1/admin/backup', { type: MATERIAL_CONTENT_TYPE, bytes: frame });
   }
 
   auditHead(): Promise<AuditHead> {

@@ -6,6 +6,7 @@ import { addAudit } from './tree/audit.ts';
 import { addInspection } from './tree/inspection.ts';
 import { addKeys } from './tree/keys.ts';
 import { addRevocation } from './tree/revocation.ts';
+import { addKeeping } from './tree/keeping.ts';
 import { addRunning } from './tree/running.ts';
 import { addSetup } from './tree/setup.ts';
 
@@ -44,5 +45,6 @@ export function createProgram(onExit: (code: number) => void): Command {
   addAudit(program);
   addKeys(program);
   addSetup(program);
+  addKeeping(program);
   return program;
 }

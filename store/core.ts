@@ -5,6 +5,7 @@ import type { Logger } from '../lib/log.ts';
 import type { StateFiles } from '../lib/stateDir.ts';
 import { Admission } from './admission.ts';
 import { Audit } from './audit/audit.ts';
+import { requireRestored } from './backup/importRows.ts';
 import { readAuditConfig } from './audit/export/config.ts';
 import { AuditExports } from './audit/export/exports.ts';
 import { AuditHeadFile } from './audit/headFile.ts';
@@ -63,6 +64,7 @@ export async function openCore(options: {
   const repository = fetchingKeys(await openRepository({ files, databaseUrl, log, fatal }));
   let opened: Vault | undefined;
   try {
+    await requireRestored(repository);
     const { dataKeySeconds, dataKeyLimit, kekRotationBatch: batch } = settings;
     const vault = await openVault({ repository, spec, stateDir: files.dir, clock, log, dataKeySeconds, dataKeyLimit });
     opened = vault;
@@ -141,6 +143,7 @@ export async function openCore(options: {
     let leader = false;
     const drain = new AbortController();
     return {
+      clock,
       settings,
       repository,
       vault,

@@ -136,6 +136,26 @@ export const STORE_ERRORS = {
     retryable: false,
     help: 'The audit in the database does not reach its last signed head: the database is older than the audit.head file, or was changed.',
   },
+  BackupForeign: {
+    status: 0,
+    retryable: false,
+    help: 'The file is no backup of Sidekey, or one of a newer version.',
+  },
+  BackupWrongKey: {
+    status: 0,
+    retryable: false,
+    help: 'The backup is not sealed by this passphrase, or not under a key encryption key that is at hand.',
+  },
+  BackupDamaged: {
+    status: 0,
+    retryable: false,
+    help: 'The backup was changed or cut off and is not restored; use another one.',
+  },
+  RestoreRefused: {
+    status: 0,
+    retryable: false,
+    help: 'There is a store already where the backup is to be restored; choose another place, or say --force to replace it.',
+  },
   PortInUse: {
     status: 0,
     retryable: false,

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import type {
   AdminCredential,
@@ -10,6 +11,7 @@ import type {
 import { AuditPruneRequest, AuditQuery, CaRotateRequest, JoinTokenRequest } from '../../api/adminSchema.ts';
 import { LiftQuery, RevocationRequest } from '../../api/revocationSchema.ts';
 import type { Store } from '../core.ts';
+import { backupRequest, makeBackup } from '../backup/backup.ts';
 import { storeError } from '../errors.ts';
 import { streamAudit } from './auditStream.ts';
 import { materialOf, objectKeyOf, parse } from './http.ts';
@@ -93,6 +95,14 @@ export function adminRoutes(app: FastifyInstance, store: Store): void {
   app.post('/v1/admin/ca/rotate', (request) => {
     const { root } = parse(CaRotateRequest, request.body);
     return store.caRotation.rotate(root ? 'root' : 'intermediate', BY);
+  });
+
+  app.post('/v1/admin/backup', (request, reply) => {
+    const wanted = backupRequest(materialOf(request));
+    reply.hijack();
+    reply.raw.writeHead(200, { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' });
+    // An answer that breaks off is no backup: its end is missing.
+    Readable.from(makeBackup(store, wanted, BY)).on('error', (error) => reply.raw.destroy(error)).pipe(reply.raw);
   });
 
   app.get('/v1/admin/audit/head', async () => {

@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import type { CredentialRecord, StoredCredential } from '../../api/protocol.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Audit } from '../audit/audit.ts';
+import { versionFloor } from '../backup/epoch.ts';
 import { storeError, storeErrorCode } from '../errors.ts';
 import type { Repository, SealedMaterial, Transaction } from '../persist/repository.ts';
 import { KeyNotAtHand } from '../vault/keyNotAtHand.ts';
@@ -136,7 +137,7 @@ export class Materials {
     const held = await tx.material(credential);
     if (held?.origin === origin && (await this.#holds(tx, held, frame))) return held.version;
     const dataKey = await this.#dataKey(tx, credential);
-    const version = (await tx.lastVersion(credential)) + 1;
+    const version = Math.max(await tx.lastVersion(credential), await versionFloor(tx)) + 1;
     const sealed = await this.#o.vault.sealMaterial(dataKey, credential, version, frame);
     await tx.putMaterial({ credential, version, origin, fields, writtenAtMs: this.#o.clock.nowMs(), sealed });
     await tx.deleteOldMaterial(credential, keepPrevious && held !== undefined ? held.version : version);

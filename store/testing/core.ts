@@ -56,6 +56,16 @@ export class TestCore {
     }
   }
 
+  /** What its owner can do while no store runs. */
+  async stopped<T>(work: () => Promise<T>): Promise<T> {
+    await this.#close();
+    try {
+      return await work();
+    } finally {
+      await this.#open();
+    }
+  }
+
   async remove(): Promise<void> {
     await this.#close();
     rmSync(this.#dir, { recursive: true, force: true });

@@ -92,6 +92,16 @@ export class Vault {
     }
   }
 
+  /** The data key itself, for a backup that is sealed as a whole; the caller overwrites it. */
+  exposeDataKey(credential: string, dataKey: WrappedKey): Promise<Buffer> {
+    return this.keyring.unwrap(dataKey, aad('data key', credential));
+  }
+
+  /** Wraps a data key that came out of a backup. */
+  adoptDataKey(credential: string, key: Buffer): Promise<WrappedKey> {
+    return this.keyring.wrap(this.kekId, key, aad('data key', credential));
+  }
+
   async rewrapOwn(name: string, sealed: Buffer, kekId: string): Promise<Buffer> {
     const key = await this.openOwn(name, sealed);
     try {

@@ -1,0 +1,235 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { AuditHead } from '../../api/admin.ts';
+import type { KekSpec } from '../../api/bootstrap.ts';
+import type { Clock } from '../../lib/clock.ts';
+import type { Logger } from '../../lib/log.ts';
+import { type StateFiles, stateFiles } from '../../lib/stateDir.ts';
+import { Audit } from '../audit/audit.ts';
+import { AuditHeadFile } from '../audit/headFile.ts';
+import { AuditSigner } from '../audit/signer.ts';
+import { storeError, storeErrorCode } from '../errors.ts';
+import { openRepository } from '../persist/open.ts';
+import type { Repository } from '../persist/repository.ts';
+import { KekError } from '../vault/kek.ts';
+import { ensureKekFile, syncDirectory } from '../vault/kekFile.ts';
+import { openVault } from '../vault/openVault.ts';
+import type { Vault } from '../vault/vault.ts';
+import { backupKeyName } from './backup.ts';
+import { BackupFile } from './backupFile.ts';
+import { type CarriedOver, carryOver } from './carryOver.ts';
+import { epochOf, setEpoch, setVersionFloor, VERSION_JUMP, versionFloor } from './epoch.ts';
+import type { BackupHeader } from './header.ts';
+import { importRows, markRestored } from './importRows.ts';
+import { keyOfPassphrase } from './passphrase.ts';
+
+export interface RestoreOptions {
+  path: string;
+  files: StateFiles;
+  /** postgres://…; without one it is restored into the state directory. */
+  databaseUrl?: string | undefined;
+  kek?: KekSpec | undefined;
+  /** Asked for if the backup is sealed by one. */
+  passphrase: () => Promise<Buffer>;
+  /** Replaces the store that is there. */
+  force: boolean;
+  clock: Clock;
+  log: Logger;
+}
+
+export interface RestoreReport {
+  createdAt: string;
+  epoch: number;
+  /** Versions from now on are above it. */
+  versionFloor: number;
+  counts: BackupFile['counts'];
+  /** From the store that was replaced; undefined where there was none that could be read. */
+  carried?: CarriedOver;
+  /** Entries that the audit.head file knows of and nothing else does: what they revoked is not known. */
+  lostEntries: number;
+  /** Where the database that was replaced is now. */
+  replaced?: string;
+}
+
+/** Reads a backup to its end without changing anything. @throws BackupForeign, BackupWrongKey, BackupDamaged, KekMissing */
+export function inspectBackup(options: Omit<RestoreOptions, 'force' | 'databaseUrl'>): Promise<BackupFile> {
+  return BackupFile.verify(options.path, (header) => keyOf(header, options));
+}
+
+/**
+ * Puts the store into the state of the backup, in a new epoch: sessions, identities, join tokens and leases of before are void,
+ * revocations stay, versions go on above every one that was ever given.
+ *
+ * @throws RestoreRefused, StoreRunning, and as `inspectBackup`: nothing was changed then
+ */
+export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
+  const { databaseUrl, files, force, log } = options;
+  const backup = await inspectBackup(options);
+  const there = databaseUrl === undefined && existsSync(files.database);
+  if (there && !force) throw storeError('RestoreRefused');
+  mkdirSync(files.dir, { recursive: true, mode: 0o700 });
+  const old = there ? await openOld(options) : undefined;
+  const place = databaseUrl === undefined ? `${files.database}.restoring` : undefined;
+  if (place !== undefined) removeDatabase(place);
+  if (options.kek === undefined && !existsSync(files.kek))
+    ensureKekFile({ ...files, database: place ?? files.database });
+  const repository = await openRepository({
+    files: { ...files, ...(place !== undefined && { database: place }) },
+    databaseUrl,
+    log,
+    fatal: (error) => log.error({ error: error.message }, 'the database failed'),
+  });
+  let head: AuditHead | undefined;
+  let report: RestoreReport;
+  try {
+    if (databaseUrl !== undefined) await requireEmpty(repository);
+    const vault = await vaultOf(repository, options);
+    try {
+      await importRows(backup, repository, vault);
+      report = await begin({ backup, repository, vault, old, options });
+      head = await repository.transaction((tx) => tx.auditHead(repository.chain));
+    } finally {
+      vault.close();
+    }
+  } finally {
+    await repository.close();
+    await old?.close();
+  }
+  if (existsSync(files.auditHead)) renameSync(files.auditHead, `${files.auditHead}.before-restore`);
+  if (place === undefined) return report;
+  const replaced = there ? `${files.database}.before-restore` : undefined;
+  if (replaced !== undefined) {
+    removeDatabase(replaced);
+    for (const suffix of ['-wal', '']) moveIfThere(files.database + suffix, replaced + suffix);
+  }
+  renameSync(place, files.database);
+  syncDirectory(dirname(files.database));
+  writeHead(options, repository.chain, head);
+  return { ...report, ...(replaced !== undefined && { replaced }) };
+}
+
+/** The first entry of the new epoch. */
+async function begin(restore: {
+  backup: BackupFile;
+  repository: Repository;
+  vault: Vault;
+  old: Repository | undefined;
+  options: RestoreOptions;
+}): Promise<RestoreReport> {
+  const { backup, old, options, repository, vault } = restore;
+  const { clock, files } = options;
+  const { counts, manifest } = backup;
+  const { epoch: oldEpoch = 0, highest = 0, ...carried } = old === undefined ? {} : await carryOver(old, repository);
+  const { materials } = await repository.load();
+  const last = materials.reduce((most, { version }) => Math.max(most, version), highest);
+  const signer = await AuditSigner.load(repository, vault);
+  const audit = new Audit({ clock, repository, vault, signer });
+  return repository.transaction(async (tx) => {
+    const epoch = Math.max(await epochOf(tx), oldEpoch) + 1;
+    const floor = Math.max(last, await versionFloor(tx)) + VERSION_JUMP;
+    const kept = keptHead(files);
+    const end = await tx.auditEnd(kept?.chain ?? repository.chain);
+    const lostEntries = Math.max(0, (kept?.seq ?? 0) - (end?.seq ?? 0));
+    await setEpoch(tx, epoch);
+    await setVersionFloor(tx, floor);
+    await audit.append(tx, {
+      kind: 'store.restored',
+      epoch,
+      versionFloor: floor,
+      backup: {
+        createdAt: manifest.createdAt,
+        heads: manifest.heads.map(({ chain = 'store', seq, hash }) => ({ chain, seq, hash })),
+      },
+      ...(old !== undefined && { carried }),
+      lostEntries,
+    });
+    await markRestored(tx);
+    return {
+      createdAt: manifest.createdAt,
+      epoch,
+      versionFloor: floor,
+      counts,
+      lostEntries,
+      ...(old !== undefined && { carried: carried as CarriedOver }),
+    };
+  });
+}
+
+async function keyOf(header: BackupHeader, options: Omit<RestoreOptions, 'force' | 'databaseUrl'>): Promise<Buffer> {
+  if ('passphrase' in header.key) return keyOfPassphrase(await options.passphrase(), header.key.passphrase);
+  const { id, sealed } = header.key.kek;
+  if (options.kek === undefined && !existsSync(options.files.kek))
+    throw storeError('KekMissing', `The backup is under the KEK: put it back as ${options.files.kek} first.`);
+  const dir = mkdtempSync(join(tmpdir(), 'sidekey-restore-'));
+  try {
+    const scratch = await openRepository({ files: stateFiles(dir), log: options.log, fatal: () => {} });
+    try {
+      const vault = await vaultOf(scratch, options);
+      try {
+        return await vault.openOwn(backupKeyName(id), Buffer.from(sealed, 'base64'));
+      } finally {
+        vault.close();
+      }
+    } finally {
+      await scratch.close();
+    }
+  } catch (error) {
+    if (error instanceof KekError) throw storeError('BackupWrongKey', undefined, { cause: error });
+    throw error;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+function vaultOf(
+  repository: Repository,
+  { clock, files, kek, log }: Pick<RestoreOptions, 'clock' | 'files' | 'kek' | 'log'>,
+): Promise<Vault> {
+  const spec = kek ?? { file: files.kek };
+  return openVault({ repository, spec, stateDir: files.dir, clock, log, dataKeySeconds: 60, dataKeyLimit: 64 });
+}
+
+/** The store that is replaced, if its database can still be read. @throws StoreRunning */
+async function openOld({ files, log }: RestoreOptions): Promise<Repository | undefined> {
+  try {
+    return await openRepository({ files, log, fatal: () => {} });
+  } catch (error) {
+    if (storeErrorCode(error) === 'StoreRunning') throw error;
+    log.warn(
+      { error: String(error) },
+      'what was revoked since the backup is not known: the database there cannot be read',
+    );
+    return undefined;
+  }
+}
+
+async function requireEmpty(repository: Repository): Promise<void> {
+  const empty = await repository.transaction(
+    async (tx) => (await tx.metaNames('')).length === 0 && (await tx.auditChains()).length === 0,
+  );
+  if (!empty) throw storeError('RestoreRefused', 'The PostgreSQL database is not empty; restore into a new one.');
+}
+
+function keptHead(files: StateFiles): AuditHead | undefined {
+  try {
+    return JSON.parse(readFileSync(files.auditHead, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function writeHead({ files, log }: RestoreOptions, chain: string, head: AuditHead | undefined): void {
+  if (head === undefined) return;
+  const file = new AuditHeadFile({ path: files.auditHead, intervalMs: 0, log, chain });
+  file.changed([{ kind: 'audit', head }]);
+  file.close();
+}
+
+function removeDatabase(path: string): void {
+  for (const suffix of ['', '-wal', '-shm', '.pid']) rmSync(path + suffix, { force: true });
+}
+
+function moveIfThere(from: string, to: string): void {
+  if (existsSync(from)) renameSync(from, to);
+}
