@@ -58,7 +58,7 @@ function visit(port: number, options: ConnectionOptions): Promise<Visit> {
 }
 
 describe('the CA', () => {
-  test('is one of its own for every sidecar: P-256, may issue leaves only, valid from an hour ago', () => {
+  test('is one of its own for every sidecar: P-256, may issue leaves only, valid from two days ago, should the clock jump back', () => {
     const { ca, time } = setUp();
     const certificate = new X509Certificate(ca.caPem);
     expect(certificate.subject).toMatch(/^CN=Sidekey agent CA [0-9a-f]{16}$/);

@@ -8,6 +8,8 @@ import { generateP256, type Issuer, issueCertificate, toPem } from '../../lib/x5
 const HOUR_MS = 3_600_000;
 /** How far the clocks of agent and sidecar may be apart (containers share one; virtual machines that were paused do not). */
 const BACKDATE_MS = HOUR_MS;
+/** A clock that was ahead when the CA was made is put right later; leaves are minted anew then, the CA is not. */
+const CA_BACKDATE_MS = 48 * HOUR_MS;
 /** The agent reads the CA once at its start, so it must outlast the longest-lived agent. Its key dies with this process. */
 const CA_LIFETIME_MS = 365 * 24 * HOUR_MS;
 const LEAF_LIFETIME_MS = 24 * HOUR_MS;
@@ -105,7 +107,7 @@ export class InterceptCa {
     const { der } = issueCertificate({
       commonName,
       publicKey,
-      notBefore: new Date(nowMs - BACKDATE_MS),
+      notBefore: new Date(nowMs - CA_BACKDATE_MS),
       notAfter: new Date(nowMs + CA_LIFETIME_MS),
       issuer,
       ca: { pathLength: 0 },
