@@ -66,18 +66,23 @@ export class Follower {
     return snapshot;
   }
 
+  /** From here on there is somebody to tell; what was committed since `load` is told first. */
   start(): void {
-    this.#timer ??= setInterval(() => {
+    if (this.#timer !== undefined) return;
+    this.#timer = setInterval(() => {
       this.#pullQuietly();
       if (this.#isDetached || performance.now() - this.#heardMs < DETACHED_MS) return;
       this.#isDetached = true;
       this.#log.warn({}, 'the database is out of reach: what others change is not known here');
       this.#detached();
     }, POLL_MS).unref();
+    this.#heardMs = performance.now();
+    this.#pullQuietly();
   }
 
   /** Tells what this process has committed itself, after all that came before it. @throws StorageFailed */
   async committed(own: readonly NumberedChange[] | undefined): Promise<void> {
+    if (this.#timer === undefined) return; // Told when there is somebody to tell.
     if (own === undefined) return this.pull();
     const [first] = own;
     if (first === undefined) return;
@@ -107,6 +112,7 @@ export class Follower {
   }
 
   async #pull(): Promise<void> {
+    if (this.#timer === undefined) return;
     const client = await this.client();
     try {
       for (;;) {

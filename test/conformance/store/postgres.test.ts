@@ -1,6 +1,4 @@
-import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
@@ -14,6 +12,7 @@ import type { Change, Transaction } from '../../../store/persist/repository.ts';
 import { silentLog } from '../../../store/testing/core.ts';
 import { credentialRecord, session } from '../../../store/testing/records.ts';
 import { PostgresServer } from '../../postgres/server.ts';
+import { TcpProxy } from '../../postgres/tcpProxy.ts';
 import { eventually, succeeds } from './eventually.ts';
 
 let server: PostgresServer;
@@ -196,6 +195,22 @@ test('a stopped replica does not hold up the others for long', async () => {
   for (const result of results) if (result.status === 'rejected') expect(result.reason.code).toBe('StorageFailed');
 });
 
+test('what others commit between the look at everything and the first listener is told to it', async () => {
+  const url = await server.newDatabase();
+  const [one, two] = [await open(url, 'one'), await open(url, 'two')];
+  const told: Change[] = [];
+  await two.load();
+  await one.transaction(put('default/between'));
+  await two.transaction((tx) => tx.setMeta('own', Buffer.from('x')));
+  await two.caughtUp();
+  two.onCommit((changes) => told.push(...changes));
+  await eventually(() => told.length === 2, 5_000);
+  expect(told).toEqual([
+    { kind: 'credential', key: 'default/between', record: credentialRecord() },
+    { kind: 'meta', name: 'own' },
+  ]);
+});
+
 test('work is held by one replica, and taken over when it falls silent', async () => {
   const url = await server.newDatabase();
   const [one, two] = [await open(url, 'one'), await open(url, 'two')];
@@ -317,78 +332,3 @@ test('a server that does not wait for its disk by default does so for the store'
   const [row] = await server.query('SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn() AS flushed', url);
   expect(row).toEqual({ flushed: true });
 });
-
-/** A line to the server that a test can cut. */
-class TcpProxy {
-  wasDeaf = false;
-  readonly port: number;
-  readonly #server;
-  readonly #to: number;
-  readonly #sockets = new Set<Socket>();
-  #isCut = false;
-  #deafAt: string | undefined;
-
-  private constructor(to: number, server: ReturnType<typeof createServer>) {
-    this.#to = to;
-    this.#server = server;
-    this.port = (server.address() as { port: number }).port;
-    server.on('connection', (client) => this.#connected(client));
-  }
-
-  static async start(to: number): Promise<TcpProxy> {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return new TcpProxy(to, server);
-  }
-
-  url(url: string): string {
-    return url.replace(`:${this.#to}/`, `:${this.port}/`);
-  }
-
-  cut(): void {
-    this.#isCut = true;
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  mend(): void {
-    this.#isCut = false;
-  }
-
-  /** The next connection that says this gets no answer to it, and is cut a moment later. */
-  deafAt(text: string): void {
-    this.#deafAt = text;
-  }
-
-  close(): void {
-    this.cut();
-    this.#server.close();
-  }
-
-  #connected(client: Socket): void {
-    const server = connect(this.#to, '127.0.0.1');
-    for (const socket of [client, server]) {
-      this.#sockets.add(socket);
-      socket
-        .on('error', () => {})
-        .on('close', () => {
-          this.#sockets.delete(socket);
-          client.destroy();
-          server.destroy();
-        });
-    }
-    if (this.#isCut) client.destroy();
-    let deaf = false;
-    client.on('data', (bytes) => {
-      if (this.#deafAt !== undefined && bytes.includes(this.#deafAt)) {
-        this.#deafAt = undefined;
-        deaf = true;
-        this.wasDeaf = true;
-        setTimeout(() => client.destroy(), 300);
-      }
-      server.write(bytes);
-    });
-    server.on('data', (bytes) => {
-      if (!deaf) client.write(bytes);
-    });
-  }
-}

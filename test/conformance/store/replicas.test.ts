@@ -6,6 +6,7 @@ import type { CredentialRecord, SessionEvent } from '../../../api/protocol.ts';
 import { until } from '../../../sidecar/link/testkit.ts';
 import { credentialRecord, integrationRecord } from '../../../store/testing/records.ts';
 import { PostgresServer } from '../../postgres/server.ts';
+import { TcpProxy } from '../../postgres/tcpProxy.ts';
 import { LOOPBACK, SidecarProcess } from '../../sidecar/sidecarProcess.ts';
 import { TestStore } from '../../sidecar/testStore.ts';
 import { TestUpstream } from '../../sidecar/upstream.ts';
@@ -21,11 +22,14 @@ import {
   StoreClient,
 } from '../../store/storeClient.ts';
 import type { StoreProcess } from '../../store/storeProcess.ts';
+import { eventually } from './eventually.ts';
 import { Replicas } from './replicas.ts';
 
 const PUSH_LIMIT_MS = 1_000;
 let server: PostgresServer;
 let databaseUrl: string;
+/** Between the third replica and the database. */
+let proxy: TcpProxy;
 let replicas: Replicas;
 let a: StoreProcess;
 let b: StoreProcess;
@@ -35,13 +39,15 @@ let operator: StoreClient;
 beforeAll(async () => {
   server = await PostgresServer.start();
   databaseUrl = await server.newDatabase();
-  replicas = await Replicas.start(databaseUrl, 3);
+  proxy = await TcpProxy.start(server.port);
+  replicas = await Replicas.start([databaseUrl, databaseUrl, proxy.url(databaseUrl)]);
   [a, b, c] = replicas.all as [StoreProcess, StoreProcess, StoreProcess];
   operator = await StoreClient.join(a, { kind: 'operator' });
 }, 60_000);
 afterAll(async () => {
   operator?.close();
   await replicas?.stop();
+  proxy?.close();
   await server?.remove();
 });
 
@@ -67,7 +73,7 @@ async function arrival(events: EventReader, type: SessionEvent['type'], fromMs: 
   }
 }
 
-test('a new version, a taken grant and an ended session made through one replica reach the sidecars of the others in less than a second', async () => {
+test('a new version, a revocation, a taken grant and an ended session made through one replica reach the sidecars of the others in less than a second', async () => {
   await credential('default/pushed');
   await integration('default/pushed', 'default/pushed');
   const sidecars = [await sidecarAt(b), await sidecarAt(c)];
@@ -83,6 +89,11 @@ test('a new version, a taken grant and an ended session made through one replica
   const { client } = sidecars[0]!;
   const lease = await client.call('POST', '/v1/leases', json({ credential: 'default/pushed' }));
   expect(decodeFields(lease.body).get('value')!.toString()).toBe('value 19');
+  const revocation = json({ selector: { credential: 'default/pushed' }, reason: 'leaked' });
+  await everywhere('revoke', () => admin(a, 'POST', '/v1/admin/revocations', revocation));
+  const refused = await client.call('POST', '/v1/leases', json({ credential: 'default/pushed' }));
+  expect(refused.json()).toMatchObject({ code: 'Revoked' });
+  await everywhere('grant', () => admin(a, 'DELETE', '/v1/admin/revocations?id=credential:default/pushed'));
   await everywhere('revoke', () => operator.call('DELETE', '/v1/integrations/default/pushed'));
   await everywhere('end', () =>
     Promise.all(
@@ -94,6 +105,44 @@ test('a new version, a taken grant and an ended session made through one replica
     `push across replicas: ${took.length} events, median ${took[took.length >> 1]!.toFixed(1)} ms, most ${took.at(-1)!.toFixed(1)} ms`,
   );
   expect(took.at(-1)!).toBeLessThan(PUSH_LIMIT_MS);
+});
+
+test('what was revoked at one replica is not given out at another from that answer on, however fast it is asked for', async () => {
+  await credential('default/revoked');
+  await integration('default/revoked', 'default/revoked');
+  await setMaterial(a, 'default/revoked', 'secret');
+  const { client } = await sidecarAt(b);
+  const ask = () => client.call('POST', '/v1/leases', json({ credential: 'default/revoked' }));
+  const selector = { credential: 'default/revoked' };
+  for (let n = 0; n < 10; n += 1) {
+    await eventually(async () => (await ask()).status === 200, 2_000);
+    await admin(a, 'POST', '/v1/admin/revocations', json({ selector }));
+    expect((await ask()).status).toBe(403);
+    await admin(a, 'DELETE', '/v1/admin/revocations?id=credential:default/revoked');
+  }
+});
+
+test('a replica that is cut off from the database gives nothing out, ends its streams in seconds, and is back by itself', async () => {
+  await credential('default/cut');
+  await integration('default/cut', 'default/cut');
+  await setMaterial(a, 'default/cut', 'secret');
+  const { client, events } = await sidecarAt(c);
+  const ask = () => client.call('POST', '/v1/leases', json({ credential: 'default/cut' }));
+  await eventually(async () => (await ask()).status === 200, 2_000);
+  const fromMs = performance.now();
+  proxy.cut();
+  expect((await ask()).json()).toMatchObject({ code: 'StorageFailed' });
+  while ((await events.next()) !== undefined);
+  expect(performance.now() - fromMs).toBeLessThan(6_000);
+  expect((await client.call('GET', '/v1/session/events')).json()).toMatchObject({ code: 'StorageFailed' });
+  const elsewhere = new StoreClient(b, client.answer, client.tls);
+  onTestFinished(() => elsewhere.close());
+  expect((await elsewhere.call('POST', '/v1/leases', json({ credential: 'default/cut' }))).status).toBe(200);
+  // What is ended meanwhile is known at the moment that it is back.
+  await admin(a, 'DELETE', `/v1/admin/sessions/${client.answer.session!.id}`);
+  proxy.mend();
+  await eventually(async () => (await ask()).status !== 503, 6_000);
+  expect((await ask()).json()).toMatchObject({ code: 'IdentityRevoked' });
 });
 
 test('a session that ended at one replica has no lease at another from that answer on, however fast it asks', async () => {

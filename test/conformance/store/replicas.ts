@@ -8,15 +8,17 @@ import { StoreProcess } from '../../store/storeProcess.ts';
 export class Replicas {
   readonly all: StoreProcess[] = [];
   readonly #dir: string;
-  readonly #databaseUrl: string;
+  readonly #databaseUrls: readonly string[];
 
-  private constructor(databaseUrl: string) {
+  private constructor(databaseUrls: readonly string[]) {
     this.#dir = mkdtempSync(join(tmpdir(), 'sidekey-replicas-'));
-    this.#databaseUrl = databaseUrl;
+    this.#databaseUrls = databaseUrls;
   }
 
-  static async start(databaseUrl: string, count: number): Promise<Replicas> {
-    const replicas = new Replicas(databaseUrl);
+  /** One for each URL: the ways by which each reaches the database. */
+  static async start(databaseUrls: readonly string[]): Promise<Replicas> {
+    const count = databaseUrls.length;
+    const replicas = new Replicas(databaseUrls);
     const kek = () => stateFiles(replicas.#stateDir(0)).kek;
     replicas.all.push(await replicas.#start(0));
     for (let index = 1; index < count; index += 1) {
@@ -46,7 +48,7 @@ export class Replicas {
   }
 
   #start(index: number, port?: number): Promise<StoreProcess> {
-    const options = { databaseUrl: this.#databaseUrl, ...(port !== undefined && { port }) };
+    const options = { databaseUrl: this.#databaseUrls[index]!, ...(port !== undefined && { port }) };
     return StoreProcess.start(this.#stateDir(index), options);
   }
 

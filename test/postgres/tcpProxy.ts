@@ -1,0 +1,77 @@
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+
+/** A line to the server that a test can cut. */
+export class TcpProxy {
+  wasDeaf = false;
+  readonly port: number;
+  readonly #server;
+  readonly #to: number;
+  readonly #sockets = new Set<Socket>();
+  #isCut = false;
+  #deafAt: string | undefined;
+
+  private constructor(to: number, server: ReturnType<typeof createServer>) {
+    this.#to = to;
+    this.#server = server;
+    this.port = (server.address() as { port: number }).port;
+    server.on('connection', (client) => this.#connected(client));
+  }
+
+  static async start(to: number): Promise<TcpProxy> {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return new TcpProxy(to, server);
+  }
+
+  url(url: string): string {
+    return url.replace(`:${this.#to}/`, `:${this.port}/`);
+  }
+
+  cut(): void {
+    this.#isCut = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  mend(): void {
+    this.#isCut = false;
+  }
+
+  /** The next connection that says this gets no answer to it, and is cut a moment later. */
+  deafAt(text: string): void {
+    this.#deafAt = text;
+  }
+
+  close(): void {
+    this.cut();
+    this.#server.close();
+  }
+
+  #connected(client: Socket): void {
+    const server = connect(this.#to, '127.0.0.1');
+    for (const socket of [client, server]) {
+      this.#sockets.add(socket);
+      socket
+        .on('error', () => {})
+        .on('close', () => {
+          this.#sockets.delete(socket);
+          client.destroy();
+          server.destroy();
+        });
+    }
+    if (this.#isCut) client.destroy();
+    let deaf = false;
+    client.on('data', (bytes) => {
+      if (this.#deafAt !== undefined && bytes.includes(this.#deafAt)) {
+        this.#deafAt = undefined;
+        deaf = true;
+        this.wasDeaf = true;
+        setTimeout(() => client.destroy(), 300);
+      }
+      server.write(bytes);
+    });
+    server.on('data', (bytes) => {
+      if (!deaf) client.write(bytes);
+    });
+  }
+}
