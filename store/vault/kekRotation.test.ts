@@ -258,3 +258,17 @@ test('a data key that was damaged before does not hold a rotation up, and is cou
   await one.store.materials.put(key(3), frameOf(value(3)), 'test');
   expect(await readAll(one)).toEqual(all);
 });
+
+test('whoever can write to the database cannot name a server that keys and tokens go to', async () => {
+  const one = await filled();
+  const places = JSON.stringify([transit()]);
+  await one.offline((db) => {
+    for (const name of ['kek in force', 'kek places', 'kek.places.json'])
+      db.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)').run(name, Buffer.from(places));
+  });
+  const moved = one.offline((db) =>
+    db.prepare("UPDATE meta SET value = ? WHERE name = 'kek id'").run(Buffer.from('transit:transit/sidekey:v1')),
+  );
+  await expect(moved).rejects.toEqual(expect.objectContaining({ code: 'KekMismatch' }));
+  expect(server.requests).toEqual([]);
+});

@@ -11,8 +11,8 @@ import type { Change, Repository } from '../persist/repository.ts';
 import { KekError, type KekProvider, type WrappedKey } from './kek.ts';
 import { ownKeys, sum, takeCensus } from './kekCensus.ts';
 import { createKekFile } from './kekFile.ts';
+import { writeKekPlaces } from './kekPlaces.ts';
 import { type KekSpec, openKek, sameKek } from './kekSpec.ts';
-import { KEK_IN_FORCE, specsOf } from './openVault.ts';
 import { StoreSealed } from './sealed.ts';
 import { KEK_ID, type Vault } from './vault.ts';
 
@@ -119,13 +119,15 @@ export class KekRotation {
       const target = await this.#target(to);
       const census = await takeCensus(repository);
       // All of them, so that a process that starts in the middle knows where the old keys are.
-      const specs = vault.keyring.providers.map(({ spec }) => spec);
+      writeKekPlaces(
+        this.#o.stateDir,
+        vault.keyring.providers.map(({ spec }) => spec),
+      );
       await repository.transaction(async (tx) => {
         if ((await tx.meta(ROTATION)) !== undefined) return;
         const from = (await tx.meta(KEK_ID))?.toString() ?? '';
         const running: Running = { from, to: target, startedAt: new Date(clock.nowMs()).toISOString(), by };
         await tx.setMeta(KEK_ID, Buffer.from(target));
-        await tx.setMeta(KEK_IN_FORCE, Buffer.from(JSON.stringify(specs)));
         await tx.setMeta(ROTATION, Buffer.from(JSON.stringify(running)));
         const counts = { dataKeys: sum(census.dataKeys), ownKeys: sum(census.ownKeys) };
         await audit.append(tx, { kind: 'kek.rotation.started', from, to: target, ...counts, by });
@@ -177,7 +179,8 @@ export class KekRotation {
     if (clock.monotonicMs() < this.#nextLookMs) return;
     this.#nextLookMs = clock.monotonicMs() + LOOK_MS;
     const current = (await repository.transaction((tx) => tx.meta(KEK_ID)))?.toString();
-    if (current !== undefined && current !== keyring.current) await this.#follow(current);
+    // Another replica has moved on. Where this one was not told of the place, it is sealed until it is.
+    if (current !== undefined) keyring.current = current;
   }
 
   async close(): Promise<void> {
@@ -200,22 +203,6 @@ export class KekRotation {
       await audit.append(tx, { kind: 'kek.changed', from, to: newest });
     });
     vault.keyring.current = newest;
-  }
-
-  /** Another replica has moved on. */
-  async #follow(current: string): Promise<void> {
-    const { repository, stateDir, vault } = this.#o;
-    const { keyring } = vault;
-    if (!keyring.providers.some(({ provider }) => provider.knows(current))) {
-      const specs = specsOf(await repository.transaction((tx) => tx.meta(KEK_IN_FORCE)));
-      for (const spec of specs) {
-        if (keyring.providers.some((one) => sameKek(one.spec, spec, stateDir))) continue;
-        const provider = openKek(spec, stateDir);
-        await provider.health();
-        keyring.add(spec, provider);
-      }
-    }
-    keyring.current = current;
   }
 
   /** The key to rotate to: made if that can be done here, and tried before anything depends on it. */
@@ -368,12 +355,15 @@ export class KekRotation {
     await repository.transaction(async (tx) => {
       if ((await tx.meta(ROTATION)) === undefined) return;
       await tx.deleteMeta(ROTATION);
-      const specs = vault.keyring.providers.filter(({ provider }) => provider.knows(to)).map(({ spec }) => spec);
-      await tx.setMeta(KEK_IN_FORCE, Buffer.from(JSON.stringify(specs)));
       const counts = { dataKeys: sum(census.dataKeys) - others, ownKeys: sum(census.ownKeys), damaged: others };
       await audit.append(tx, { kind: 'kek.rotation.finished', from, to, ...counts });
     });
-    for (const { provider } of vault.keyring.providers) await provider.retire?.(new Set([to]));
+    const { providers } = vault.keyring;
+    writeKekPlaces(
+      this.#o.stateDir,
+      providers.filter(({ provider }) => provider.knows(to)).map(({ spec }) => spec),
+    );
+    for (const { provider } of providers) await provider.retire?.(new Set([to]));
     await repository.compact?.();
     log.info({ from, to }, 'the KEK was rotated');
     return true;

@@ -47,8 +47,9 @@ export class Keyring {
 
   /** Why nothing new can be wrapped, nor most of what there is be opened; undefined when all is well. */
   get sealed(): SealReason | undefined {
-    const failure = this.#entryOf(this.current)?.failure;
-    return failure && sealReason(failure.error);
+    const entry = this.#entryOf(this.current);
+    if (entry === undefined) return sealReason(this.#unknown(this.current));
+    return entry.failure && sealReason(entry.failure.error);
   }
 
   add(spec: KekSpec, provider: KekProvider): void {
@@ -127,7 +128,7 @@ export class Keyring {
 
   async #guarded<T>(keyId: string, use: (provider: KekProvider) => Promise<T>): Promise<T> {
     const entry = this.#entryOf(keyId);
-    if (entry === undefined) throw new KekError('KekMissing', `no key ${keyId} is known here`);
+    if (entry === undefined) throw keyId === this.current ? this.#sealedBy(this.#unknown(keyId)) : this.#unknown(keyId);
     if (entry.failure !== undefined) throw this.#sealedBy(entry.failure.error);
     try {
       return await use(entry.provider);
@@ -138,6 +139,10 @@ export class Keyring {
       this.#fail(entry, error);
       throw this.#sealedBy(error);
     }
+  }
+
+  #unknown(keyId: string): KekError {
+    return new KekError('KekMissing', `no place that is named here has key ${keyId}`);
   }
 
   #sealedBy(error: KekError): StoreSealed {

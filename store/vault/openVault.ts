@@ -6,14 +6,13 @@ import type { StateFiles } from '../../lib/stateDir.ts';
 import { type StoreErrorCode, storeError } from '../errors.ts';
 import type { Repository } from '../persist/repository.ts';
 import { KekError, type KekProvider } from './kek.ts';
+import { readKekPlaces } from './kekPlaces.ts';
 import { openKek, sameKek } from './kekSpec.ts';
 import { KeyCache } from './keyCache.ts';
 import { Keyring } from './keyring.ts';
 import { type SealReason, StoreSealed, sealReason } from './sealed.ts';
 import { KEK_ID, Vault } from './vault.ts';
 
-/** Name in the meta table of the specs of all that keys are under since the first rotation: two while one goes on from one place to another. */
-export const KEK_IN_FORCE = 'kek in force';
 /** Name of an own key that is there to be opened: it proves that the KEK is the right one. */
 const KEK_CHECK = 'kek check';
 const CHECK_VALUE = Buffer.from('sidekey kek check');
@@ -37,12 +36,10 @@ export interface VaultOptions {
  */
 export async function openVault(options: VaultOptions): Promise<Vault> {
   const { repository, spec, stateDir } = options;
-  const { bound, inForce } = await repository.transaction(async (tx) => ({
-    bound: (await tx.meta(KEK_ID))?.toString(),
-    inForce: await tx.meta(KEK_IN_FORCE),
-  }));
+  const bound = (await repository.transaction((tx) => tx.meta(KEK_ID)))?.toString();
   const specs = [spec];
-  for (const other of specsOf(inForce)) if (!specs.some((one) => sameKek(one, other, stateDir))) specs.push(other);
+  for (const other of readKekPlaces(stateDir))
+    if (!specs.some((one) => sameKek(one, other, stateDir))) specs.push(other);
   const opened = openAll(specs, stateDir);
   try {
     const problem = await usable(opened, bound);
@@ -53,11 +50,6 @@ export async function openVault(options: VaultOptions): Promise<Vault> {
     const reason = error instanceof StoreSealed ? error.reason : isReturning(opened, error) && sealReason(error);
     throw reason ? new StoreSealed(reason, () => looked(options, specs, bound)) : startError(error);
   }
-}
-
-/** What the meta table says under KEK_IN_FORCE. */
-export function specsOf(inForce: Buffer | undefined): KekSpec[] {
-  return inForce === undefined ? [] : JSON.parse(inForce.toString());
 }
 
 /** Before a database is made: one whose key file is missing could never be told from one that has lost it. @throws KekMissing, KekExposed, KekMalformed */
