@@ -20,7 +20,7 @@ import {
 import { firstCaState } from './firstCaState.ts';
 
 /** How far back certificates are dated, for clients whose clock is behind. */
-const BACKDATE_MS = 5 * 60_000;
+const BACKDATE_MS = 15 * 60_000;
 
 export interface ClientCertificate {
   /** Leaf first, then the intermediate. */
