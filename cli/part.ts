@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { OperatorBootstrap, PartMessage, SidecarBootstrap, StoreBootstrap } from '../api/bootstrap.ts';
+import { NODE_ARGS } from '../lib/nodeArgs.ts';
 import { COMPILE_CACHE } from './compileCache.ts';
 import { CliError } from './errors.ts';
 
@@ -11,12 +12,6 @@ type Bootstrap = StoreBootstrap | OperatorBootstrap | SidecarBootstrap;
 const START_LIMIT_MS = 30_000;
 /** How long it may take to stop before it is killed: longer than it drains. */
 const STOP_LIMIT_MS = 6_000;
-
-/**
- * Node options of every part: a signal must not open the debugger, which reads memory. Options of the user's NODE_OPTIONS are
- * meant for the agent and never reach a part.
- */
-const NODE_ARGS = ['--disable-sigusr1', '--disable-warning=ExperimentalWarning'];
 
 /**
  * Starts what its arguments say in its own place, with core dumps forbidden (setrlimit(2), RLIMIT_CORE): Node cannot set the limit of
@@ -63,12 +58,16 @@ export class Part {
     },
   ): Promise<{ part: Part; ready: Ready }> {
     const log = typeof options.log === 'number' ? options.log : 'pipe';
-    const child = spawn('/bin/sh', ['-c', NO_CORE_DUMP, process.execPath, ...NODE_ARGS, mainOf(bootstrap.part)], {
-      stdio: ['ignore', log, log, 'pipe'],
-      env: partEnv(options.env),
-      // A session of its own: Ctrl-C in the terminal is for the agent, and for us to pass on in order.
-      detached: true,
-    });
+    const child = spawn(
+      '/bin/sh',
+      ['-c', NO_CORE_DUMP, process.execPath, ...NODE_ARGS[bootstrap.part], mainOf(bootstrap.part)],
+      {
+        stdio: ['ignore', log, log, 'pipe'],
+        env: partEnv(options.env),
+        // A session of its own: Ctrl-C in the terminal is for the agent, and for us to pass on in order.
+        detached: true,
+      },
+    );
     if (typeof options.log !== 'number') {
       options.log(child.stdout!);
       options.log(child.stderr!);
@@ -150,7 +149,7 @@ function mainOf(part: Bootstrap['part']): string {
   return fileURLToPath(new URL(path, import.meta.url));
 }
 
-/** Our environment without what would steer Node itself. */
+/** Our environment without what would steer Node itself: the user's NODE_OPTIONS are meant for the agent. */
 function partEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const kept = { ...env };
   for (const name of Object.keys(kept)) {

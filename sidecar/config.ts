@@ -23,7 +23,7 @@ export interface Bounds {
 
 export const defaultBounds: Bounds = {
   headLimitBytes: 64 * 1024,
-  clientConnectionLimit: 4_096,
+  clientConnectionLimit: 16_384,
   headTimeoutMs: 10_000,
   idleTimeoutMs: 120_000,
   bodyTimeoutMs: 60_000,

@@ -58,7 +58,7 @@ function marksInBasic(text: string): readonly string[] | undefined {
 function holdsOnly(text: string, { grant: { placeholder } }: Entry): boolean {
   const at = text.indexOf(PLACEHOLDER_MARK);
   const mark = placeholder.slice(-MARK_LENGTH);
-  if (at === -1 || !mark.startsWith(PLACEHOLDER_MARK)) return false;
+  if (at === -1 || mark.length < MARK_LENGTH || !mark.startsWith(PLACEHOLDER_MARK)) return false;
   return text.startsWith(mark, at) && text.indexOf(PLACEHOLDER_MARK, at + mark.length) === -1;
 }
 

@@ -6,6 +6,7 @@ import type { JoinTokenAnswer } from '../../../api/admin.ts';
 import type { PartMessage, SidecarBootstrap } from '../../../api/bootstrap.ts';
 import { placeholderOf } from '../../../api/placeholder.ts';
 import type { CredentialRecord, IntegrationRecord } from '../../../api/protocol.ts';
+import { NODE_ARGS } from '../../../lib/nodeArgs.ts';
 import { admin, json, material, SESSION, StoreClient } from '../../store/storeClient.ts';
 import { StoreProcess } from '../../store/storeProcess.ts';
 import { Child } from '../child.ts';
@@ -34,7 +35,7 @@ export const sidekey: Contender = {
     const { joinToken } = (
       await admin(store, 'POST', '/v1/admin/join-tokens', json(invitation))
     ).json<JoinTokenAnswer>();
-    const child = Child.start('contender', process.execPath, [BUNDLE], { control: true });
+    const child = Child.start('contender', process.execPath, [...NODE_ARGS.sidecar, BUNDLE], { control: true });
     const bootstrap: SidecarBootstrap = {
       part: 'sidecar',
       storeUrl: store.storeUrl,
