@@ -368,7 +368,7 @@ export class Exchange implements AttemptOwner, Cuttable {
     if (this.#splice !== undefined) {
       this.#refusedCode = refusal.code;
       this.#splice.cut();
-    } else if (this.#status === 0) this.#refuse(refusal);
+    } else if (this.#status === 0 || this.#attempt?.outbox.used === false) this.#refuse(refusal);
     else {
       this.#settle(refusal.code);
       this.#agent.abort(hard || this.#resetToCut);

@@ -13,6 +13,8 @@ export class Outbox {
   #head = '';
   #pieces: Buffer[] = [];
   #bytes = 0;
+  /** Whether anything was written: only then has the other side heard of what was added. */
+  used = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -50,6 +52,7 @@ export class Outbox {
       written?.();
       return !socket.writableNeedDrain;
     }
+    this.used = true;
     if (bytes <= JOIN_LIMIT_BYTES) holdForTurn(socket);
     if (last === 0 && head === '') {
       this.#reset();

@@ -236,6 +236,11 @@ const bodies: Fault[] = [
     sees: '200 truncated',
   },
   {
+    fault: 'has a chunk size that is none, in the piece that its head comes in',
+    answer: (wire) => wire.send(begun(CHUNKED, `${chunk('hello')}0x5\r\nhello\r\n0\r\n\r\n`)),
+    sees: '502 UpstreamMalformed',
+  },
+  {
     fault: 'has a chunk size past all bounds',
     answer: (wire) => wire.send(begun(CHUNKED, chunk('hello'))).later(`${'f'.repeat(17)}\r\nhello`),
     sees: '200 truncated',
