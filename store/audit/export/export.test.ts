@@ -277,6 +277,15 @@ test.each([
   );
 });
 
+test('the audit.yaml that docs/audit.md shows is valid', () => {
+  const page = readFileSync(new URL('../../../docs/audit.md', import.meta.url), 'utf8');
+  const path = join(dir, 'audit.yaml');
+  writeFileSync(path, /```yml\n([^`]*)```/.exec(page)![1]!);
+  const { exports, retention } = readAuditConfig(path);
+  expect(retention).toBe('2160h');
+  expect(exports.map(({ name }) => name)).toEqual(['archive', 'siem', 'collector']);
+});
+
 test('a store reads audit.yaml of its state directory: it exports, and prunes what is older than the retention', async () => {
   const path = join(dir, 'audit.jsonl');
   await records(5);
