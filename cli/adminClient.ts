@@ -6,10 +6,10 @@ import type {
   AuditChain,
   AuditEntry,
   AuditHead,
-  CaStatus,
   AuditKeyAnswer,
   AuditPruned,
   AuditPruneRequest,
+  CaStatus,
   JoinTokenAnswer,
   JoinTokenRequest,
 } from '../api/admin.ts';

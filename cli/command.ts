@@ -39,7 +39,14 @@ function plain(error: CommanderError): string {
 }
 
 function isGroup(word: string | undefined): boolean {
-  return word === 'credential' || word === 'session' || word === 'audit' || word === 'revoke' || word === 'kek' || word === 'ca';
+  return (
+    word === 'credential' ||
+    word === 'session' ||
+    word === 'audit' ||
+    word === 'revoke' ||
+    word === 'kek' ||
+    word === 'ca'
+  );
 }
 
 function isRun(args: readonly string[]): boolean {

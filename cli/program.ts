@@ -4,9 +4,9 @@ import { EXIT } from './exitCodes.ts';
 import { helpTail } from './help.ts';
 import { addAudit } from './tree/audit.ts';
 import { addInspection } from './tree/inspection.ts';
+import { addKeeping } from './tree/keeping.ts';
 import { addKeys } from './tree/keys.ts';
 import { addRevocation } from './tree/revocation.ts';
-import { addKeeping } from './tree/keeping.ts';
 import { addRunning } from './tree/running.ts';
 import { addSetup } from './tree/setup.ts';
 

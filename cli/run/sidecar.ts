@@ -41,7 +41,9 @@ export class Sidecar {
     const proxy = userProxy(context.env);
     if (proxy.problem !== undefined) context.warn(proxy.problem);
     const extraCaFile = dir.extraCaFile(options.extraCa, context.env);
-    const { joinToken, trustBundlePem = store.trustBundlePem } = await new AdminClient(folder).joinToken(joinRequest(options.subject, context.env));
+    const { joinToken, trustBundlePem = store.trustBundlePem } = await new AdminClient(folder).joinToken(
+      joinRequest(options.subject, context.env),
+    );
     const log = openLog(folder.files, 'sidecar');
     try {
       const { part, ready } = await Part.start<SidecarReady>(

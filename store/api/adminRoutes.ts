@@ -10,8 +10,8 @@ import type {
 } from '../../api/admin.ts';
 import { AuditPruneRequest, AuditQuery, CaRotateRequest, JoinTokenRequest } from '../../api/adminSchema.ts';
 import { LiftQuery, RevocationRequest } from '../../api/revocationSchema.ts';
-import type { Store } from '../core.ts';
 import { backupRequest, makeBackup } from '../backup/backup.ts';
+import type { Store } from '../core.ts';
 import { storeError } from '../errors.ts';
 import { streamAudit } from './auditStream.ts';
 import { materialOf, objectKeyOf, parse } from './http.ts';
@@ -102,7 +102,9 @@ export function adminRoutes(app: FastifyInstance, store: Store): void {
     reply.hijack();
     reply.raw.writeHead(200, { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' });
     // An answer that breaks off is no backup: its end is missing.
-    Readable.from(makeBackup(store, wanted, BY)).on('error', (error) => reply.raw.destroy(error)).pipe(reply.raw);
+    Readable.from(makeBackup(store, wanted, BY))
+      .on('error', (error) => reply.raw.destroy(error))
+      .pipe(reply.raw);
   });
 
   app.get('/v1/admin/audit/head', async () => {

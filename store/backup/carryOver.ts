@@ -26,36 +26,57 @@ export async function carryOver(
   old: Repository,
   repository: Repository,
 ): Promise<CarriedOver & { epoch: number; highest: number }> {
-  const snapshot = await old.load();
   const epoch = await old.transaction(epochOf);
-  const restored = await repository.load();
   let highest = 0;
   let removed = 0;
-  for (const { version } of snapshot.materials) highest = Math.max(highest, version);
-  for (const { credential, version } of restored.materials) {
-    const { last, count, there } = await old.transaction(async (tx) => ({
-      last: await tx.lastVersion(credential),
-      count: await tx.countLeases(credential, version),
-      there: (await tx.material(credential)) !== undefined,
-    }));
+  for await (const credential of withKeys(old))
+    highest = Math.max(highest, await old.transaction((tx) => tx.lastVersion(credential)));
+  for await (const credential of withKeys(repository)) {
+    const last = await old.transaction((tx) => tx.lastVersion(credential));
     highest = Math.max(highest, last);
-    await repository.transaction(async (tx) => {
-      if (last > 0 && !there) {
-        await tx.deleteMaterial(credential);
-        removed += 1;
-      } else if ((await tx.credential(credential))?.maxUses !== undefined) {
-        const counted = await tx.countLeases(credential, version);
-        if (count > counted) await tx.addLeaseCount(credential, version, count - counted);
-      }
-    });
+    if (last > 0 && (await carryCredential(credential, old, repository))) removed += 1;
   }
-  const known = new Set(restored.revocations.map(({ id }) => id));
-  const more = snapshot.revocations.filter(({ id }) => !known.has(id));
-  await repository.transaction(async (tx) => {
+  const stands = await old.transaction((tx) => tx.revocations());
+  const revocations = await repository.transaction(async (tx) => {
+    const known = new Set((await tx.revocations()).map(({ id }) => id));
+    const more = stands.filter(({ id }) => !known.has(id));
     for (const revocation of more) await tx.putRevocation(revocation);
+    return more.length;
   });
   const auditEntries = await carryAudit(old, repository);
-  return { revocations: more.length, removed, auditEntries, epoch, highest };
+  return { revocations, removed, auditEntries, epoch, highest };
+}
+
+/** Removes material that is gone in the old database, and counts the leases that were given since. Whether it was removed. */
+async function carryCredential(credential: string, old: Repository, repository: Repository): Promise<boolean> {
+  const restored = await repository.transaction(async (tx) => ({
+    version: (await tx.material(credential))?.version,
+    bounded: (await tx.credential(credential))?.maxUses !== undefined,
+  }));
+  const { version } = restored;
+  if (version === undefined) return false;
+  const { count, gone } = await old.transaction(async (tx) => ({
+    count: restored.bounded ? await tx.countLeases(credential, version) : 0,
+    gone: (await tx.material(credential)) === undefined,
+  }));
+  if (gone) await repository.transaction((tx) => tx.deleteMaterial(credential));
+  else if (count > 0) {
+    await repository.transaction(async (tx) => {
+      const counted = await tx.countLeases(credential, version);
+      if (count > counted) await tx.addLeaseCount(credential, version, count - counted);
+    });
+  }
+  return gone;
+}
+
+/** The credentials that have a data key, and so material; read in pages. */
+async function* withKeys(repository: Repository): AsyncGenerator<string> {
+  for (let after = ''; ; ) {
+    const page = await repository.transaction((tx) => tx.dataKeys(after, PAGE));
+    for (const { credential } of page) yield credential;
+    if (page.length < PAGE) return;
+    after = page.at(-1)!.credential;
+  }
 }
 
 /** Chains that go on in the old database just where those of the backup end; others are left out. */

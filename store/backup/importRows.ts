@@ -22,11 +22,12 @@ export async function markRestored(tx: Transaction): Promise<void> {
   await tx.deleteMeta(RESTORING);
 }
 
-/** Fills an empty database; it counts as half restored until `markRestored`. Keys that are open in the backup are wrapped by `vault`. */
-export async function importRows(backup: BackupFile, repository: Repository, vault: Vault): Promise<void> {
+/** Fills an empty database; it counts as half restored until `markRestored`. Keys that are open in the backup are wrapped by `vault`. The highest version there is. */
+export async function importRows(backup: BackupFile, repository: Repository, vault: Vault): Promise<number> {
   const heads = new Map(backup.manifest.heads.map((head) => [head.chain ?? 'store', head]));
   await repository.transaction((tx) => tx.setMeta(RESTORING, Buffer.from(backup.manifest.createdAt)));
   let batch: BackupRow[] = [];
+  let highest = 0;
   const write = async () => {
     const rows = batch;
     batch = [];
@@ -36,10 +37,12 @@ export async function importRows(backup: BackupFile, repository: Repository, vau
     for (const row of rows) if ('blob' in row) row.blob.fill(0);
   };
   for await (const row of backup.rows()) {
+    if (row.type === 'material') highest = Math.max(highest, row.head.version);
     batch.push(await wrapped(row, vault));
     if (batch.length === BATCH) await write();
   }
   await write();
+  return highest;
 }
 
 /** Not within a transaction: a key may have to go to a key management service. */

@@ -86,8 +86,8 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     if (databaseUrl !== undefined) await requireEmpty(repository);
     const vault = await vaultOf(repository, options);
     try {
-      await importRows(backup, repository, vault);
-      report = await begin({ backup, repository, vault, old, options });
+      const highest = await importRows(backup, repository, vault);
+      report = await begin({ backup, highest, repository, vault, old, options });
       head = await repository.transaction((tx) => tx.auditHead(repository.chain));
     } finally {
       vault.close();
@@ -112,6 +112,8 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
 /** The first entry of the new epoch. */
 async function begin(restore: {
   backup: BackupFile;
+  /** Version in the backup. */
+  highest: number;
   repository: Repository;
   vault: Vault;
   old: Repository | undefined;
@@ -120,9 +122,12 @@ async function begin(restore: {
   const { backup, old, options, repository, vault } = restore;
   const { clock, files } = options;
   const { counts, manifest } = backup;
-  const { epoch: oldEpoch = 0, highest = 0, ...carried } = old === undefined ? {} : await carryOver(old, repository);
-  const { materials } = await repository.load();
-  const last = materials.reduce((most, { version }) => Math.max(most, version), highest);
+  const {
+    epoch: oldEpoch = 0,
+    highest: oldHighest = 0,
+    ...carried
+  } = old === undefined ? {} : await carryOver(old, repository);
+  const last = Math.max(restore.highest, oldHighest);
   const signer = await AuditSigner.load(repository, vault);
   const audit = new Audit({ clock, repository, vault, signer });
   return repository.transaction(async (tx) => {
