@@ -95,7 +95,7 @@ function expectRefusal(answer: Answer, code: RefusalCode): void {
   for (const inside of [
     store.host,
     store.port,
-    '/work',
+    process.cwd(),
     '/tmp',
     'node:',
     '.ts',
@@ -119,6 +119,7 @@ const attacks: Partial<Record<RefusalCode, () => string | Promise<string>>> = {
   PlaceholderNotGranted: () => byAlias('example/', `X: sidekeyPlaceholder${'0'.repeat(32)}\r\n`),
   PlaintextRefused: () => byURL('http', plain.host()),
   AddressRefused: () => byAlias('refused/'),
+  CrossSiteRefused: () => byAlias('example/', 'Sec-Fetch-Site: cross-site\r\n'),
   UnknownAlias: () => byAlias('nobody/'),
   AuthorityMismatch: () => byAlias('x').replace(/Host: .*/, 'Host: api.example'),
   LoopDetected: () => byURL('https', `127.0.0.1:${lab.sidecar.healthPort}`),
