@@ -177,6 +177,12 @@ export async function openCore(options: {
       /** Work that falls due with time. */
       tick: async () => {
         await kek.tick();
+        const pruneNow = clock.monotonicMs() >= pruneAtMs;
+        if (pruneNow) {
+          pruneAtMs = clock.monotonicMs() + PRUNE_MS;
+          await audit.followKey();
+          await auditRetention.tick();
+        }
         leader = await repository.holdWork('upkeep', UPKEEP_SECONDS);
         if (!leader) {
           identities.expire();
@@ -185,13 +191,10 @@ export async function openCore(options: {
         await sessions.expire();
         await rotation.tick();
         await caRotation.tick();
-        if (clock.monotonicMs() < pruneAtMs) return;
-        pruneAtMs = clock.monotonicMs() + PRUNE_MS;
+        if (!pruneNow) return;
         await revocations.prune();
         await repository.transaction((tx) => tx.prune(clock.nowMs() - KEEP_MS));
         await repository.compact?.();
-        await audit.followKey();
-        await auditRetention.tick();
       },
       /** Aborts when what would go on for ever (event streams, followed audits) has to end. */
       draining: drain.signal,

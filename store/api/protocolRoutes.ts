@@ -97,6 +97,7 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     hub.openSession(session(request).session, new NdjsonStream(reply.raw, settings.streamLagLimitBytes), cursor);
   });
   app.get('/v1/session/snapshot', forSession, async (request, reply) => {
+    await store.repository.caughtUp();
     store.openings.streams.take();
     const { cursor } = parse(EventsQuery, request.query);
     return reply
