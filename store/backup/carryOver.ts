@@ -29,12 +29,18 @@ export async function carryOver(
   const epoch = await old.transaction(epochOf);
   let highest = 0;
   let removed = 0;
-  for await (const credential of withKeys(old))
-    highest = Math.max(highest, await old.transaction((tx) => tx.lastVersion(credential)));
-  for await (const credential of withKeys(repository)) {
-    const last = await old.transaction((tx) => tx.lastVersion(credential));
-    highest = Math.max(highest, last);
-    if (last > 0 && (await carryCredential(credential, old, repository))) removed += 1;
+  for await (const page of keyed(old)) {
+    const lasts = await old.transaction((tx) => lastVersions(tx, page));
+    for (const last of lasts) highest = Math.max(highest, last);
+  }
+  for await (const page of keyed(repository)) {
+    const lasts = await old.transaction((tx) => lastVersions(tx, page));
+    for (const last of lasts) highest = Math.max(highest, last);
+    removed += await carryCredentials(
+      page.filter((_, index) => lasts[index]! > 0),
+      old,
+      repository,
+    );
   }
   const stands = await old.transaction((tx) => tx.revocations());
   const revocations = await repository.transaction(async (tx) => {
@@ -47,33 +53,45 @@ export async function carryOver(
   return { revocations, removed, auditEntries, epoch, highest };
 }
 
-/** Removes material that is gone in the old database, and counts the leases that were given since. Whether it was removed. */
-async function carryCredential(credential: string, old: Repository, repository: Repository): Promise<boolean> {
-  const restored = await repository.transaction(async (tx) => ({
-    version: (await tx.material(credential))?.version,
-    bounded: (await tx.credential(credential))?.maxUses !== undefined,
-  }));
-  const { version } = restored;
-  if (version === undefined) return false;
-  const { count, gone } = await old.transaction(async (tx) => ({
-    count: restored.bounded ? await tx.countLeases(credential, version) : 0,
-    gone: (await tx.material(credential)) === undefined,
-  }));
-  if (gone) await repository.transaction((tx) => tx.deleteMaterial(credential));
-  else if (count > 0) {
-    await repository.transaction(async (tx) => {
-      const counted = await tx.countLeases(credential, version);
-      if (count > counted) await tx.addLeaseCount(credential, version, count - counted);
-    });
-  }
-  return gone;
+async function lastVersions(tx: Transaction, credentials: readonly string[]): Promise<number[]> {
+  const lasts: number[] = [];
+  for (const credential of credentials) lasts.push(await tx.lastVersion(credential));
+  return lasts;
 }
 
-/** The credentials that have a data key, and so material; read in pages. */
-async function* withKeys(repository: Repository): AsyncGenerator<string> {
+/** Removes material that is gone in the old database, and counts the leases that were given since. How many were removed. */
+async function carryCredentials(credentials: string[], old: Repository, repository: Repository): Promise<number> {
+  const bounded = await repository.transaction(async (tx) => {
+    const versions = new Map<string, number>();
+    for (const credential of credentials) {
+      if ((await tx.credential(credential))?.maxUses === undefined) continue;
+      versions.set(credential, (await tx.material(credential))?.version ?? 0);
+    }
+    return versions;
+  });
+  const { counts, gone } = await old.transaction(async (tx) => {
+    const counts = new Map<string, number>();
+    const gone: string[] = [];
+    for (const credential of credentials) if ((await tx.dataKey(credential)) === undefined) gone.push(credential);
+    for (const [credential, version] of bounded) counts.set(credential, await tx.countLeases(credential, version));
+    return { counts, gone };
+  });
+  if (gone.length + counts.size === 0) return 0;
+  await repository.transaction(async (tx) => {
+    for (const [credential, count] of counts) {
+      const more = count - (await tx.countLeases(credential, bounded.get(credential)!));
+      if (more > 0) await tx.addLeaseCount(credential, bounded.get(credential)!, more);
+    }
+    for (const credential of gone) await tx.deleteMaterial(credential);
+  });
+  return gone.length;
+}
+
+/** The credentials that have a data key, and so material, page by page. */
+async function* keyed(repository: Repository): AsyncGenerator<string[]> {
   for (let after = ''; ; ) {
     const page = await repository.transaction((tx) => tx.dataKeys(after, PAGE));
-    for (const { credential } of page) yield credential;
+    yield page.map(({ credential }) => credential);
     if (page.length < PAGE) return;
     after = page.at(-1)!.credential;
   }
