@@ -1,5 +1,9 @@
 import { z } from 'zod';
-import type { AuditPruneRequest as AuditPruneRequestType, JoinTokenRequest as JoinTokenRequestType } from './admin.ts';
+import type {
+  AuditPruneRequest as AuditPruneRequestType,
+  CaRotateRequest as CaRotateRequestType,
+  JoinTokenRequest as JoinTokenRequestType,
+} from './admin.ts';
 import { LabelName, SubdomainName, WordName } from './metadata.ts';
 
 const SessionRequest = z.strictObject({
@@ -26,7 +30,9 @@ export const JoinTokenRequest = z
 
 const Time = z.iso.datetime({ offset: true }).transform((text) => new Date(text).toISOString());
 
-export const CaRotateRequest = z.strictObject({ root: z.boolean().optional() });
+export const CaRotateRequest = z.strictObject({
+  root: z.boolean().optional(),
+}) satisfies z.ZodType<CaRotateRequestType>;
 
 /** Query of GET /v1/admin/audit. */
 export const AuditQuery = z.strictObject({
