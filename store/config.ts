@@ -118,7 +118,7 @@ export const defaultSettings: Settings = {
   handshakeLimit: 64,
   handshakeQueue: 1_024,
   handshakeWaitMs: 3_000,
-  streamsPerSecond: 500,
+  streamsPerSecond: 1_000,
   joinsPerSecond: 500,
   strangerLimit: 256,
   streamsPerSession: 2,

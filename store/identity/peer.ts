@@ -1,4 +1,4 @@
-import type { KeyObject, X509Certificate } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { storeError } from '../errors.ts';
 import type { Identities, Identity } from './identities.ts';
@@ -7,11 +7,17 @@ const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 /** Errors of TLS verification that do not count: the identity has an end of its own, by a clock that does not jump. */
 const TIME_ERRORS = new Set(['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID']);
 
+/** What is kept of a certificate for as long as its connection lasts: all of it would be kilobytes. */
+interface Checked {
+  readonly fingerprint256: string;
+  readonly subjectAltName: string | undefined;
+}
+
 /** Tells who is at the other end of a connection; certificates are examined once, their life and session at every call. */
 export class Peers {
   readonly #identities: Identities;
   readonly #ca: { readonly issuers: readonly KeyObject[] };
-  readonly #checked = new WeakMap<TLSSocket, X509Certificate>();
+  readonly #checked = new WeakMap<TLSSocket, Checked>();
 
   /** `ca.issuers` are the keys by which the leaf itself has to be signed, whatever chain came with it. */
   constructor(options: { identities: Identities; ca: { readonly issuers: readonly KeyObject[] } }) {
@@ -37,7 +43,7 @@ export class Peers {
     return identity;
   }
 
-  #examine(socket: TLSSocket): X509Certificate {
+  #examine(socket: TLSSocket): Checked {
     const certificate = socket.getPeerX509Certificate();
     if (certificate === undefined) throw storeError('NotAuthenticated');
     const failure = socket.authorized ? undefined : String(socket.authorizationError);
@@ -50,6 +56,7 @@ export class Peers {
     if (certificate.ca || !certificate.keyUsage?.includes(CLIENT_AUTH)) {
       throw storeError('NotAuthenticated', 'The client certificate is not for client authentication.');
     }
-    return certificate;
+    const { fingerprint256, subjectAltName } = certificate;
+    return { fingerprint256, subjectAltName };
   }
 }

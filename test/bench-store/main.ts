@@ -12,7 +12,7 @@ import { stateFiles } from '../../lib/stateDir.ts';
 import { Others, QUIET_SHARE } from '../bench/others.ts';
 import { PostgresServer } from '../postgres/server.ts';
 import type { StoreProcess } from '../store/storeProcess.ts';
-import { BenchStore } from './engine.ts';
+import { BenchStore, bundleStore } from './engine.ts';
 import {
   auditAppends,
   leases,
@@ -53,8 +53,8 @@ async function measure(engine: string, databaseUrl: () => Promise<string | undef
   const filled = new BenchStore(await databaseUrl());
   open.push({ stop: () => filled.remove() });
   within(`writing ${effort.credentials} credentials`);
-  await filled.within((store) => seed(store, effort.credentials));
-  await start(filled, effort.credentials, note);
+  const written = await filled.within((store) => seed(store, effort.credentials));
+  await start(filled, written, note);
 
   const bench = new BenchStore(await databaseUrl());
   open.push({ stop: () => bench.remove() });
@@ -131,11 +131,22 @@ async function main(): Promise<number> {
   if (process.platform !== 'linux') throw new Error('the bench reads /proc: it runs on Linux only');
   const effort = { ...(values.quick ? QUICK : FULL) };
   if (values.sidecars !== undefined) effort.sidecars = Number(values.sidecars);
-  const limit = setTimeout(() => end(new Error('the time was up')), values.quick ? QUICK_LIMIT_MS : LIMIT_MS);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => end(new Error(signal)));
 
   const engines = values.engines.split(',');
   const others = new Others();
+  const limit = setTimeout(
+    () => {
+      for (const key of engines.flatMap((engine) => Object.keys(ROWS).map((row) => `${engine} ${row}`)))
+        missing.set(key, missing.get(key) ?? 'missing: the time was up');
+      stopAll().finally(() => {
+        finish(engines, effort, others.share(), values.output);
+        process.exit(1);
+      });
+    },
+    values.quick ? QUICK_LIMIT_MS : LIMIT_MS,
+  );
+  await bundleStore();
   for (const engine of engines) {
     try {
       if (engine === 'SQLite') await measure(engine, async () => undefined, effort);

@@ -16,14 +16,18 @@ const PUSH_AIM_MS = 1_000;
 const RECONNECT_AIM_SECONDS = 60;
 const MEMORY_AIM_MB = 1_024;
 const SEED_GROUP = 500;
+const SEED_LIMIT_MS = 60_000;
 
-/** Credentials with material, as an operator would have told of them. */
-export async function seed(store: Store, count: number): Promise<void> {
-  for (let from = 0; from < count; from += SEED_GROUP) {
+/** Credentials with material, as an operator would have told of them, until there are so many or the time is up. Returns how many there are. */
+export async function seed(store: Store, count: number): Promise<number> {
+  const endMs = performance.now() + SEED_LIMIT_MS;
+  let from = 0;
+  for (; from < count && performance.now() < endMs; from += SEED_GROUP) {
     const keys = Array.from({ length: Math.min(SEED_GROUP, count - from) }, (_, i) => `seed/c${from + i}`);
     await Promise.all(keys.map((key) => store.objects.applyCredential(key, credentialRecord(), 'bench')));
     await Promise.all(keys.map((key) => store.materials.put(key, frame(`value of ${key}`), 'bench')));
   }
+  return Math.min(from, count);
 }
 
 export async function auditAppends(bench: BenchStore, seconds: number, note: Note): Promise<void> {

@@ -13,6 +13,10 @@ interface StoreOptions {
   key?: boolean;
   kek?: KekSpec;
   databaseUrl?: string;
+  /** The script of the store, if not its sources. */
+  main?: string;
+  /** Beside our own environment. */
+  env?: Record<string, string>;
   /** Told each time that the store says it is sealed, before it is ready. */
   sealed?: (reason: { code: string; message: string }, child: ChildProcess) => void;
 }
@@ -42,7 +46,10 @@ export class StoreProcess {
   /** Starts a store on the state directory, with a new key file if it is the first time. @throws StoreFailed */
   static async start(stateDir: string, options: StoreOptions = {}): Promise<StoreProcess> {
     if (options.key !== false && options.kek === undefined) ensureKekFile(stateFiles(stateDir));
-    const child = spawn(process.execPath, [MAIN], { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [options.main ?? MAIN], {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      ...(options.env && { env: { ...process.env, ...options.env } }),
+    });
     const log: string[] = [];
     child.stderr!.setEncoding('utf8').on('data', (text: string) => log.push(text));
     const bootstrap: StoreBootstrap = {
