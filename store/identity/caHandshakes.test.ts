@@ -39,9 +39,9 @@ beforeEach(async () => {
     fatal: (error) => {
       throw error;
     },
-    // A day in seconds: certificates live 5 s, the steps of a change of the root are at least 0.5 s apart.
+    // A day in seconds: certificates live 10 s, the steps of a change of the root are at least 0.5 s apart.
     settings: {
-      certificateSeconds: 5,
+      certificateSeconds: 10,
       caSettleSeconds: 0.5,
       renewSpreadSeconds: 0.5,
       tickMs: 50,
@@ -121,7 +121,7 @@ class Client {
       } catch (error) {
         this.failures.push(`handshake: ${(error as Error).message}`);
       }
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await new Promise((resolve) => setTimeout(resolve, 250));
     }
   }
 
@@ -167,7 +167,7 @@ class Client {
         },
         (error: Error) => this.failures.push(`request: ${error.message}`),
       );
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await new Promise((resolve) => setTimeout(resolve, 250));
     }
   }
 }
@@ -195,6 +195,7 @@ test('20 clients that connect all the time see a rotation of the intermediate an
   expect([...phases]).toEqual(['published', 'switched']);
   expect((await status()).roots.map(({ id }) => id)).not.toContain(before!.id);
   expect(sum('resumed')).toBeGreaterThan(100);
+  expect(sum('handshakes')).toBeGreaterThan(500);
 }, 60_000);
 
 test('a session that ends is refused at once on a connection that is open', async () => {
