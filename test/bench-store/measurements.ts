@@ -6,7 +6,7 @@ import type { StoreProcess } from '../store/storeProcess.ts';
 import { type BenchStore, frame } from './engine.ts';
 import { NAMESPACES, nowMs, SHARED_CREDENTIAL } from './messages.ts';
 import { percentiles } from './percentiles.ts';
-import type { Cell, Row } from './rows.ts';
+import type { Row } from './rows.ts';
 import type { Simulators } from './simulators.ts';
 
 export type Note = (row: Row, text: string, numbers: Record<string, number>, met?: boolean) => void;
@@ -218,5 +218,3 @@ export function round(value: number): string {
 function ms(value: number): string {
   return `${round(value)} ms`;
 }
-
-export type { Cell };
