@@ -75,7 +75,7 @@ test('of requests beyond the share of a session the store says when to come back
   const { client } = await joinStore(store);
   const asked = Array.from({ length: 100 }, () => client.lease({ credential: 'default/key' }));
   const failures = (await Promise.allSettled(asked)).filter((result) => result.status === 'rejected');
-  expect(failures.length).toBeGreaterThan(10);
+  expect(failures.length).toBeGreaterThan(0);
   expect(failures[0]!.reason).toMatchObject({ code: 'TooManyRequests', retryAfterSeconds: expect.any(Number) });
 });
 
