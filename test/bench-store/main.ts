@@ -1,6 +1,6 @@
 /**
  * The store under load, SQLite and PostgreSQL side by side: `make bench-store`, or
- * `node test/bench-store/main.ts [--quick] [--engines SQLite,PostgreSQL] [--sidecars 10000] [-o json]`.
+ * `node test/bench-store/main.ts [--quick] [--engines SQLite,PostgreSQL] [--sidecars N] [--credentials N] [-o json]`.
  *
  * Sidecars are simulated on the same machine (simulator.ts says what that leaves out); only loopback is used.
  */
@@ -30,7 +30,8 @@ import { type Cell, ROWS, type Row, table, titleOf } from './rows.ts';
 import { Simulators } from './simulators.ts';
 
 const RESULTS = join(import.meta.dirname, 'results');
-const USAGE = 'usage: node test/bench-store/main.ts [--quick] [--engines SQLite,PostgreSQL] [--sidecars N] [-o json]';
+const USAGE =
+  'usage: node test/bench-store/main.ts [--quick] [--engines SQLite,PostgreSQL] [--sidecars N] [--credentials N] [-o json]';
 const LIMIT_MS = 10 * 60_000;
 const QUICK_LIMIT_MS = 3 * 60_000;
 
@@ -125,12 +126,14 @@ async function main(): Promise<number> {
       quick: { type: 'boolean', default: false },
       engines: { type: 'string', default: 'SQLite,PostgreSQL' },
       sidecars: { type: 'string' },
+      credentials: { type: 'string' },
       output: { type: 'string', short: 'o', default: 'text' },
     },
   });
   if (process.platform !== 'linux') throw new Error('the bench reads /proc: it runs on Linux only');
   const effort = { ...(values.quick ? QUICK : FULL) };
   if (values.sidecars !== undefined) effort.sidecars = Number(values.sidecars);
+  if (values.credentials !== undefined) effort.credentials = Number(values.credentials);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => end(new Error(signal)));
 
   const engines = values.engines.split(',');
