@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { errorCode } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { StateFiles } from '../../lib/stateDir.ts';
@@ -18,6 +18,8 @@ export interface OpenOptions {
 
 /** Opens the engine that the store was started with. @throws any StoreErrorCode with status 0 */
 export async function openRepository({ databaseUrl, fatal, files, log }: OpenOptions): Promise<Repository> {
+  // Whoever makes a key file there makes the directory too; with the keys elsewhere nobody has.
+  mkdirSync(files.dir, { recursive: true, mode: 0o700 });
   if (databaseUrl !== undefined) return PostgresRepository.open({ url: databaseUrl, replica: replicaOf(files), log });
   return new SqliteRepository({ db: openDatabase(files.database), path: files.database, fatal });
 }

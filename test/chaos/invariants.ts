@@ -33,6 +33,7 @@ export async function check(store: StoreProcess, sidecar: Member, ledger: Ledger
 }
 
 async function checkMaterial(client: StoreClient, ledger: Ledger): Promise<void> {
+  const atMs = Date.now();
   const answer = await lease(client, KEY);
   if (answer.status === 409 && ledger.material.version === 0) return;
   equal(answer.status, 200, `a lease was answered ${answer.status} ${answer.body}`);
@@ -46,7 +47,7 @@ async function checkMaterial(client: StoreClient, ledger: Ledger): Promise<void>
   }
   ledger.material = { version, value };
   ledger.unanswered = [];
-  ledger.leases.push({ id, version, atMs: Date.now() });
+  ledger.leases.push({ id, version, atMs });
 }
 
 async function checkRevocation(client: StoreClient, ledger: Ledger): Promise<void> {

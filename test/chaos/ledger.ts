@@ -11,6 +11,7 @@ export class Ledger {
   unanswered: string[] = [];
   /** Whether the revocation of the other credential stands; undefined while nobody can know. */
   revoked: boolean | undefined = false;
+  /** `atMs`: when it was asked for, which is before its record. */
   leases: { id: string; version: number; atMs: number }[] = [];
   /** Paths of uses that are on record before they are answered. */
   uses: { path: string; atMs: number }[] = [];

@@ -65,8 +65,10 @@ export async function work(options: {
   upkeep: (typeof UPKEEP)[number];
   /** Whether an answer that says that the database could not be written is to be lived with. */
   mayFail?: boolean;
+  /** Ends the work, where the store lives on. */
+  signal?: AbortSignal;
 }): Promise<void> {
-  const { ledger, mayFail = false, random, sidecar, store, upkeep } = options;
+  const { ledger, mayFail = false, random, sidecar, signal, store, upkeep } = options;
   const client = new StoreClient(store, sidecar.answer, sidecar.tls);
   const tag = `${Date.now()}.${random.below(1e6)}`;
   let n = 0;
@@ -90,12 +92,13 @@ export async function work(options: {
     },
     lease: async () => {
       const known = ledger.material.version;
+      const atMs = Date.now();
       const answer = await lease(client, KEY);
       if (answer.status === 429 || (answer.status === 409 && known === 0)) return false;
       if (!done(answer, 200)) return false;
       const { id, version } = leased(answer);
       ok(version >= known, `a lease of version ${version} after ${known}`);
-      ledger.leases.push({ id, version, atMs: Date.now() });
+      ledger.leases.push({ id, version, atMs });
       return true;
     },
     revocation: async () => {
@@ -127,9 +130,10 @@ export async function work(options: {
     },
     audit: async () => {
       const path = `/${tag}/${n++}`;
+      const atMs = Date.now();
       if (!done(await client.call('POST', '/v1/usage', json({ dropped: 0, strict: true, records: [use(path)] })), 204))
         return false;
-      ledger.uses.push({ path, atMs: Date.now() });
+      ledger.uses.push({ path, atMs });
       return true;
     },
     [upkeep]: async () => {
@@ -146,7 +150,7 @@ export async function work(options: {
       );
     },
   };
-  const isAlive = () => store.child.exitCode === null && store.child.signalCode === null;
+  const isAlive = () => !signal?.aborted && store.child.exitCode === null && store.child.signalCode === null;
   await Promise.all(
     Object.entries(writers).map(async ([name, write]) => {
       while (isAlive()) {

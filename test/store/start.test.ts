@@ -47,6 +47,13 @@ test('a store whose key file is gone says so and makes no new one', async () => 
   expect(existsSync(stateFiles(state).kek)).toBe(false);
 });
 
+test('a store whose key is elsewhere makes its state directory, for the owner alone', async () => {
+  const elsewhere = stateFiles(join(dir, 'elsewhere'));
+  ensureKekFile(elsewhere);
+  await start({ kek: { file: elsewhere.kek } });
+  expect(statSync(state).mode & 0o077).toBe(0);
+});
+
 test('another key than the one the database was encrypted under is recognised', async () => {
   await (await start()).stop();
   writeFileSync(stateFiles(state).kek, Buffer.alloc(32, 7).toString('base64'));
