@@ -38,7 +38,8 @@ export async function powerRounds(options: PowerRoundsOptions): Promise<PowerRou
   const random = new Random(seed);
   const ledger = new Ledger();
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  let store = await StoreProcess.start(stateDir);
+  const env = { NODE_COMPILE_CACHE: `${stateDir}-code` };
+  let store = await StoreProcess.start(stateDir, { env });
   const result = { struck: 0, starting: 0 };
   let power: Power | undefined;
   let round = 0;
@@ -53,7 +54,7 @@ export async function powerRounds(options: PowerRoundsOptions): Promise<PowerRou
         ...(fault === 'eio' ? { eioAt: at } : { failAt: at, keep: random.pick([0, 0, 50, 90]) }),
         ...(fault === 'lie' && { lie: true, keep: 0 }),
       };
-      const doomed = await StoreProcess.start(stateDir, { env: powerEnv(power) }).catch((error: unknown) => {
+      const doomed = await StoreProcess.start(stateDir, { env: { ...env, ...powerEnv(power) } }).catch((error: unknown) => {
         if (!(error instanceof StoreFailed)) throw error;
         return undefined;
       });
@@ -72,7 +73,7 @@ export async function powerRounds(options: PowerRoundsOptions): Promise<PowerRou
         await doomed.kill();
         await working;
       }
-      store = await StoreProcess.start(stateDir);
+      store = await StoreProcess.start(stateDir, { env });
       await check(store, sidecar, ledger);
       told?.(round + 1);
     }
