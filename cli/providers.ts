@@ -120,7 +120,6 @@ export const PROVIDERS: readonly Provider[] = [
     ['gitlab.com'],
     header('PRIVATE-TOKEN'),
   ),
-  ),
   one('code', 'sentry', ['SENTRY_AUTH_TOKEN'], ['sntrys_', 'sntryu_'], ['sentry.io']),
   one('cloud', 'cloudflare', ['CLOUDFLARE_API_TOKEN', 'CF_API_TOKEN'], [], ['api.cloudflare.com']),
   one('cloud', 'vercel', ['VERCEL_TOKEN'], [], ['api.vercel.com']),
