@@ -6,6 +6,11 @@ const STEP_PAGES = 256;
 /** What is left when writers are asked to wait, so that the end is not within a transaction. */
 const LAST_PAGES = 8 * STEP_PAGES;
 
+/** Whether writers hardly notice if they wait for all of the copy. */
+export function isSoonCopied(db: DatabaseSync): boolean {
+  return pagesOf(db) <= LAST_PAGES;
+}
+
 /**
  * Copies the database to `path`, online, and opens the copy; its file has no name any more by then. `pause` is called once, shortly before
  * the end: no transaction may begin until this resolves.
@@ -22,7 +27,7 @@ export async function copyDatabase(db: DatabaseSync, path: string, pause: () => 
     if (db.isTransaction) throw new Error('a transaction goes on');
   };
   try {
-    last(Number(db.prepare('PRAGMA page_count').get()?.page_count));
+    last(pagesOf(db));
     await backup(db, path, { rate: STEP_PAGES, progress: ({ remainingPages }) => last(remainingPages) });
     const copy = new DatabaseSync(path);
     // So that it needs no memory shared by files.
@@ -32,6 +37,10 @@ export async function copyDatabase(db: DatabaseSync, path: string, pause: () => 
   } finally {
     remove(path);
   }
+}
+
+function pagesOf(db: DatabaseSync): number {
+  return Number(db.prepare('PRAGMA page_count').get()?.page_count);
 }
 
 function remove(path: string): void {

@@ -67,6 +67,20 @@ test('a statement that breaks a constraint fails its transaction alone', async (
   expect([await has('a'), await has('orphan'), await has('c')]).toEqual([true, false, true]);
 });
 
+test('a snapshot that is asked for in the middle of a transaction waits for it, and holds it as a whole', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const slow = repository.transaction(async (tx) => {
+    await tx.setMeta('first', Buffer.from('x'));
+    await promise;
+    await tx.setMeta('second', Buffer.from('x'));
+  });
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  const names = repository.snapshot((tx) => tx.metaNames(''));
+  setTimeout(resolve, 10);
+  expect(await names).toEqual(['first', 'second']);
+  await slow;
+});
+
 test('changes are told once they are durable, and only those', async () => {
   const told: Change[] = [];
   repository.onCommit((changes) => told.push(...changes));

@@ -3,12 +3,14 @@ import { errorText } from '../../../lib/errors.ts';
 import { storeError } from '../../errors.ts';
 import { type Change, type Repository, type Snapshot, SOLE_CHAIN, type Transaction } from '../repository.ts';
 import { identityOf, materialHead } from '../rows.ts';
-import { copyDatabase } from './copy.ts';
+import { copyDatabase, isSoonCopied } from './copy.ts';
 import { closeDatabase, isFatal, isOwnFault, sqliteCode } from './database.ts';
 import { SqliteTransaction } from './transaction.ts';
 
 /** Most transactions that share one commit, so that the first of them does not wait long. */
 const GROUP_LIMIT = 256;
+/** How often a copy of the database is begun. */
+const COPY_TRIES = 3;
 
 interface Unit {
   work: (tx: Transaction) => Promise<unknown>;
@@ -39,6 +41,8 @@ export class SqliteRepository implements Repository {
   #snapshots: Promise<unknown> = Promise.resolve();
   /** While a copy of the database comes to its end. */
   #pause: Promise<void> | undefined;
+  /** While a group is under way. */
+  #committing: Promise<void> | undefined;
   #failed = false;
 
   constructor(options: SqliteOptions) {
@@ -113,18 +117,7 @@ export class SqliteRepository implements Repository {
   }
 
   async #onCopy<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
-    let copy: DatabaseSync;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    try {
-      copy = await copyDatabase(this.#db, `${this.#options.path}.snapshot`, () => {
-        this.#pause = promise;
-      });
-    } catch (error) {
-      throw storeError('StorageFailed', undefined, { cause: error });
-    } finally {
-      this.#pause = undefined;
-      resolve();
-    }
+    const copy = await this.#copy();
     try {
       return await work(new SqliteTransaction(copy));
     } finally {
@@ -132,14 +125,39 @@ export class SqliteRepository implements Repository {
     }
   }
 
+  /** A transaction that is open when the copy comes to its end would be half in it: that copy is made anew, and the last one while nobody writes. */
+  async #copy(): Promise<DatabaseSync> {
+    for (let tries = 1; ; tries += 1) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const pause = () => {
+        this.#pause = promise;
+      };
+      try {
+        if (tries === COPY_TRIES || isSoonCopied(this.#db)) {
+          pause();
+          await this.#committing;
+        }
+        return await copyDatabase(this.#db, `${this.#options.path}.snapshot`, pause);
+      } catch (error) {
+        if (tries === COPY_TRIES) throw storeError('StorageFailed', undefined, { cause: error });
+      } finally {
+        this.#pause = undefined;
+        resolve();
+      }
+    }
+  }
+
   async #drain(): Promise<void> {
     while (this.#queue.length > 0) {
-      await this.#pause;
-      // Lets all requests of this turn of the event loop into the group.
-      await new Promise((resolve) => setImmediate(resolve));
+      // Lets all requests of this turn of the event loop into the group; the pause may have begun meanwhile.
+      do {
+        await this.#pause;
+        await new Promise((resolve) => setImmediate(resolve));
+      } while (this.#pause !== undefined);
       const group = this.#queue.slice(0, GROUP_LIMIT);
       this.#queue = this.#queue.slice(GROUP_LIMIT);
-      await this.#commit(group);
+      this.#committing = this.#commit(group);
+      await this.#committing;
     }
     this.#running = undefined;
   }
