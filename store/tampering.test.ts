@@ -78,7 +78,7 @@ test('setting the material again cures it', async () => {
   expect(await lease()).toBe('second of key');
 });
 
-test.each(['ca key', 'ca certificate', 'audit key'])(
+test.each(['ca key', 'ca state', 'audit key'])(
   'the %s of another store in the database is refused',
   async (name) => {
     const read = (db: DatabaseSync) => db.prepare('SELECT value FROM meta WHERE name = ?').get(name)!.value;
