@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance-store bench bench-store fuzz goldens build clean
+.PHONY: help demo test check conformance-store chaos bench bench-store fuzz goldens build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -23,6 +23,9 @@ check: $(INSTALLED) ## Types, lint, format, folder boundaries, unused code
 
 conformance-store: $(INSTALLED) ## One suite for SQLite and PostgreSQL, then replicas and failover on a real server (2 min)
 	@vitest run test/conformance/store
+
+chaos: $(INSTALLED) ## Kill stores, cut their power and their database, and hold them to their word (20 min; CHAOS="--seconds 60 --seed 7")
+	@node test/chaos/main.ts $(CHAOS)
 
 bench: $(INSTALLED) ## Compare with nginx, Envoy and haproxy, side by side (BENCH=--quick for 3 minutes)
 	@node test/bench/main.ts $(BENCH)

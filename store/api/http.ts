@@ -114,7 +114,10 @@ function answerError(
   { log, metrics }: { log: Logger; metrics: StoreMetrics | undefined },
 ): FastifyReply {
   if (Buffer.isBuffer(request.body)) request.body.fill(0);
-  const code = storeErrorCode(error) ?? FASTIFY_ERRORS[errorCode(error) ?? ''] ?? 'InternalError';
+  const code =
+    storeErrorCode(error) ??
+    FASTIFY_ERRORS[errorCode(error) ?? ''] ??
+    (isCutShort(error, request) ? 'MalformedRequest' : 'InternalError');
   const { status, retryable } = STORE_ERRORS[code];
   metrics?.refused(code);
   if (status >= 500) {
@@ -135,6 +138,11 @@ function answerError(
     .code(status === 0 ? 500 : status)
     .type('application/json')
     .send({ code, message } satisfies StoreError);
+}
+
+/** Whether the client has left in the middle of its request: nobody hears the answer, and it is no failure of ours. */
+function isCutShort(error: unknown, { raw }: FastifyRequest): boolean {
+  return errorCode(error) === 'ECONNRESET' && !raw.complete;
 }
 
 function retryAfterSeconds(error: unknown): number {

@@ -23,7 +23,8 @@ test('kill -9 in the middle of every write path of a store on SQLite, 15 times: 
 }, async () => {
   const { counts, rounds } = await SCENARIOS['kill -9, SQLite']!({ seed: SEED, rounds: 15 });
   expect(rounds).toBe(15);
-  for (const path of ['material', 'lease', 'revocation', 'session', 'audit']) expect([path, counts[path]! > 0]).toEqual([path, true]);
+  for (const path of ['material', 'lease', 'revocation', 'session', 'audit'])
+    expect([path, counts[path]! > 0]).toEqual([path, true]);
 });
 
 test('kill -9 in the middle of every write path of a store on PostgreSQL, and of its server, 15 times: nothing acknowledged is lost', {

@@ -5,8 +5,9 @@ import { Ledger } from './ledger.ts';
 import { Random } from './random.ts';
 import { prepare, UPKEEP, work } from './workload.ts';
 
-/** Longest that a store works before it is killed. */
+/** Longest that a store works before it is killed; over PostgreSQL each write takes longer. */
 const WORK_LIMIT_MS = 150;
+const POSTGRES_WORK_LIMIT_MS = 400;
 /** In how many of the rounds the database server crashes along. */
 const SERVER_ROUNDS = 10;
 
@@ -38,7 +39,7 @@ export async function killRounds(options: KillRoundsOptions): Promise<{ rounds: 
       const withServer = crashServer !== undefined && round % SERVER_ROUNDS === SERVER_ROUNDS - 1;
       const working = work({ store, sidecar, ledger, random, upkeep, mayFail: withServer });
       working.catch(() => {});
-      await delay(random.next() * WORK_LIMIT_MS);
+      await delay(random.next() * (databaseUrl === undefined ? WORK_LIMIT_MS : POSTGRES_WORK_LIMIT_MS));
       if (withServer) await crashServer();
       await store.kill();
       await working;

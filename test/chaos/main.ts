@@ -30,7 +30,9 @@ if (chosen.length === 0 || !Number.isSafeInteger(seed) || (seconds !== undefined
   console.error(HELP);
   process.exit(2);
 }
-console.log(`seed ${seed}; the same again: make chaos CHAOS="--seed ${seed}${seconds === undefined ? '' : ` --seconds ${seconds}`}"`);
+console.log(
+  `seed ${seed}; the same again: make chaos CHAOS="--seed ${seed}${seconds === undefined ? '' : ` --seconds ${seconds}`}"`,
+);
 for (const [name, scenario] of chosen) {
   const beganMs = performance.now();
   const rounds = seconds === undefined ? ROUNDS[name]! : Number.POSITIVE_INFINITY;
@@ -39,7 +41,11 @@ for (const [name, scenario] of chosen) {
     const { counts, ...result } = await scenario({ seed, rounds, untilMs });
     const took = ((performance.now() - beganMs) / 1000).toFixed(0);
     const told = Object.entries(counts).map(([what, count]) => `${what} ${count}`);
-    console.log(`${name}: ${Object.entries(result).map(([what, count]) => `${what} ${count}`).join(', ')} in ${took} s, no promise broken`);
+    console.log(
+      `${name}: ${Object.entries(result)
+        .map(([what, count]) => `${what} ${count}`)
+        .join(', ')} in ${took} s, no promise broken`,
+    );
     console.log(`  acknowledged: ${told.join(', ')}`);
   } catch (error) {
     console.error(`${name}: ${String(error)}`);

@@ -29,10 +29,12 @@ class Line {
       this.#pairs.add(pair);
       for (const [from, into] of [pair, [upstream, client] as const]) {
         from.pipe(into);
-        from.on('error', () => {}).on('close', () => {
-          this.#pairs.delete(pair);
-          into.destroy();
-        });
+        from
+          .on('error', () => {})
+          .on('close', () => {
+            this.#pairs.delete(pair);
+            into.destroy();
+          });
       }
       if (this.#down) client.destroy();
     });
@@ -89,10 +91,18 @@ export async function partitionRounds(options: {
   const stores: StoreProcess[] = [];
   let round = 0;
   try {
-    const first = await StoreProcess.start(`${stateDir}/one`, { databaseUrl: databaseUrl.replace(`:${port}/`, `:${line.port}/`), env });
+    const first = await StoreProcess.start(`${stateDir}/one`, {
+      databaseUrl: databaseUrl.replace(`:${port}/`, `:${line.port}/`),
+      env,
+    });
     stores.push(first);
     // Replicas share their KEK.
-    const second = await StoreProcess.start(`${stateDir}/two`, { databaseUrl, env, key: false, kek: { file: `${stateDir}/one/kek` } });
+    const second = await StoreProcess.start(`${stateDir}/two`, {
+      databaseUrl,
+      env,
+      key: false,
+      kek: { file: `${stateDir}/one/kek` },
+    });
     stores.push(second);
     const sidecar = await prepare(first);
     for (; round < rounds && performance.now() < untilMs; round += 1) {

@@ -35,7 +35,8 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       ),
     ),
   'power loss, SQLite': (run) => inDir((dir) => powerRounds({ ...run, fault: 'power', stateDir: join(dir, 'state') })),
-  'EIO from fsync, SQLite': (run) => inDir((dir) => powerRounds({ ...run, fault: 'eio', stateDir: join(dir, 'state') })),
+  'EIO from fsync, SQLite': (run) =>
+    inDir((dir) => powerRounds({ ...run, fault: 'eio', stateDir: join(dir, 'state') })),
   'partition, PostgreSQL': (run) =>
     withServer(({ port }, databaseUrl) =>
       inDir((dir) => partitionRounds({ ...run, databaseUrl, port, stateDir: dir, env: cache(dir) })),

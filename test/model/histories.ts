@@ -30,7 +30,9 @@ export async function modelHistories(options: {
       try {
         await history.run(STEPS);
       } catch (error) {
-        throw new Error(`history of seed ${seed + round} after ${history.steps.join(', ')}: ${String(error)}`, { cause: error });
+        throw new Error(`history of seed ${seed + round} after ${history.steps.join(', ')}: ${String(error)}`, {
+          cause: error,
+        });
       } finally {
         await world.remove();
       }

@@ -74,7 +74,8 @@ export class History {
       await operations[name]!();
     }
     await this.#restart();
-    for (const identity of [...this.#living, ...this.#ended]) for (const key of KEYS) await this.#leaseOf(identity, key);
+    for (const identity of [...this.#living, ...this.#ended])
+      for (const key of KEYS) await this.#leaseOf(identity, key);
     await this.#checkAudit();
   }
 
@@ -122,7 +123,8 @@ export class History {
 
   #refusal(identity: SessionIdentity, key: string): string | undefined {
     if (!this.#living.includes(identity)) return 'IdentityRevoked';
-    for (const selector of this.#known.revocations.values()) if (!('credential' in selector) || selector.credential === key) return 'Revoked';
+    for (const selector of this.#known.revocations.values())
+      if (!('credential' in selector) || selector.credential === key) return 'Revoked';
     return key === GENERATED || this.#known.materials.get(key) !== undefined ? undefined : 'MaterialMissing';
   }
 
@@ -189,10 +191,18 @@ export class History {
     const all = KEYS.map((key, index) =>
       under(world.put(key, values[index]!).then((version) => () => this.#written(key, version, values[index]!))),
     );
-    all.push(under(world.store.revocations.revoke({ selector }, 'test').then(() => () => this.#known.revocations.set(id, selector))));
+    all.push(
+      under(
+        world.store.revocations
+          .revoke({ selector }, 'test')
+          .then(() => () => this.#known.revocations.set(id, selector)),
+      ),
+    );
     const identity = this.#random.pick(this.#living);
     if (identity !== undefined)
-      all.push(under(world.lease(identity, this.#random.pick(KEYS)).then((lease) => () => this.#known.leases.add(lease.id))));
+      all.push(
+        under(world.lease(identity, this.#random.pick(KEYS)).then((lease) => () => this.#known.leases.add(lease.id))),
+      );
     for (let turn = this.#random.below(12); turn > 0; turn -= 1) await new Promise((resolve) => setImmediate(resolve));
     const striking = strike();
     // Of a killed process nothing is heard any more; the strike has copied its files by now.
@@ -222,7 +232,12 @@ export class History {
 
   async #backUp(): Promise<void> {
     const { auditKeys, leases, materials, revocations } = this.#known;
-    const known = { auditKeys, leases: new Set(leases), materials: new Map(materials), revocations: new Map(revocations) };
+    const known = {
+      auditKeys,
+      leases: new Set(leases),
+      materials: new Map(materials),
+      revocations: new Map(revocations),
+    };
     this.#backup = { path: await this.#world.backUp(), known };
   }
 
@@ -264,10 +279,18 @@ export class History {
     const { audit, repository } = this.#world.store;
     const chains = await audit.chains();
     const entries = [];
-    for (const { chain } of chains) entries.push(...(await repository.transaction((tx) => tx.auditEntries(chain, 0, 1e6))));
-    const { problems } = await verifyAudit(entries, chains.flatMap(({ head }) => head ?? []));
+    for (const { chain } of chains)
+      entries.push(...(await repository.transaction((tx) => tx.auditEntries(chain, 0, 1e6))));
+    const { problems } = await verifyAudit(
+      entries,
+      chains.flatMap(({ head }) => head ?? []),
+    );
     deepEqual(problems, [], 'the chain does not verify');
     const issued = new Set(entries.map(({ event }) => event.kind === 'lease.issued' && event.lease));
-    deepEqual([...this.#known.leases].filter((id) => !issued.has(id)), [], 'leases without their record');
+    deepEqual(
+      [...this.#known.leases].filter((id) => !issued.has(id)),
+      [],
+      'leases without their record',
+    );
   }
 }

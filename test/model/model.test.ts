@@ -64,6 +64,8 @@ const BROKEN: [string, (store: Store) => void, RegExp][] = [
 ];
 
 test.each(BROKEN)('the model sees a store that %s', async (_, sabotage, message) => {
-  const told = modelHistories({ engine: 'sqlite', seed: SEED, rounds: 40, sabotage }).catch((error: Error) => error.message);
+  const told = modelHistories({ engine: 'sqlite', seed: SEED, rounds: 40, sabotage }).catch(
+    (error: Error) => error.message,
+  );
   expect(await told).toMatch(message);
 });

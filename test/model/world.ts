@@ -46,7 +46,8 @@ export class Template {
     for (const key of KEYS) await objects.applyCredential(key, credentialRecord({ source: 'store' }), 'test');
     const generated = { bytes: 16, encoding: 'Hex' as const, rotateSeconds: ROTATE_SECONDS, overlapSeconds: 0 };
     await objects.applyCredential(GENERATED, credentialRecord({ source: 'generated', generated }), 'test');
-    for (const credential of [...KEYS, GENERATED]) await objects.applyIntegration(credential, integrationRecord({ credential }), 'test');
+    for (const credential of [...KEYS, GENERATED])
+      await objects.applyIntegration(credential, integrationRecord({ credential }), 'test');
     await world.close();
     return template;
   }
@@ -115,7 +116,10 @@ export class World {
       this.#lives += 1;
       const dir = `${this.files.dir}-${this.#lives}`;
       mkdirSync(dir, { mode: 0o700 });
-      cpSync(this.files.dir, dir, { recursive: true, filter: (path) => !path.endsWith('.sock') && !path.endsWith('.pid') });
+      cpSync(this.files.dir, dir, {
+        recursive: true,
+        filter: (path) => !path.endsWith('.sock') && !path.endsWith('.pid'),
+      });
       const old = this.files.dir;
       await this.close();
       rmSync(old, { recursive: true, force: true });
@@ -193,7 +197,8 @@ export class World {
   async remove(): Promise<void> {
     await this.close();
     rmSync(this.files.dir, { recursive: true, force: true });
-    if (this.databaseUrl !== undefined) await this.#template.server!.query(`DROP DATABASE ${nameOf(this.databaseUrl)} WITH (FORCE)`);
+    if (this.databaseUrl !== undefined)
+      await this.#template.server!.query(`DROP DATABASE ${nameOf(this.databaseUrl)} WITH (FORCE)`);
   }
 }
 

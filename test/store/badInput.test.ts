@@ -157,6 +157,25 @@ test('an error names the field and what was expected of it', async () => {
   expect(answer.json<{ message: string }>().message).toMatch(/^hosts\.1: expected host\[:port\]/);
 });
 
+test('a client that leaves in the middle of its request is no failure of the store', async () => {
+  const { hostname: host, port } = new URL(store.storeUrl);
+  const tls = {
+    host,
+    port: Number(port),
+    ca: store.trustBundlePem,
+    servername: 'store.sidekey.internal',
+    ...operator.tls,
+  };
+  const socket = connect(tls);
+  socket.write(
+    'POST /v1/renew HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"a":',
+  );
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  socket.destroy();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect(store.log.join('')).not.toContain('InternalError');
+});
+
 test('what is no HTTP is answered in the same shape, and the store goes on', async () => {
   const { hostname: host, port } = new URL(store.storeUrl);
   const codeFor = async (write: string) => {

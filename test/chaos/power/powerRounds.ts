@@ -54,10 +54,12 @@ export async function powerRounds(options: PowerRoundsOptions): Promise<PowerRou
         ...(fault === 'eio' ? { eioAt: at } : { failAt: at, keep: random.pick([0, 0, 50, 90]) }),
         ...(fault === 'lie' && { lie: true, keep: 0 }),
       };
-      const doomed = await StoreProcess.start(stateDir, { env: { ...env, ...powerEnv(power) } }).catch((error: unknown) => {
-        if (!(error instanceof StoreFailed)) throw error;
-        return undefined;
-      });
+      const doomed = await StoreProcess.start(stateDir, { env: { ...env, ...powerEnv(power) } }).catch(
+        (error: unknown) => {
+          if (!(error instanceof StoreFailed)) throw error;
+          return undefined;
+        },
+      );
       if (doomed === undefined) {
         result.struck += 1;
         result.starting += 1;
