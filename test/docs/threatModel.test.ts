@@ -1,21 +1,16 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { missingTests, testLinks, testRows } from './testLinks.ts';
 
 const PAGE = new URL('../../docs/threat-model.md', import.meta.url);
 const RULES = new URL('../conformance/rules/', import.meta.url);
 const text = readFileSync(PAGE, 'utf8');
-const rows = text.split('\n').filter((line) => line.startsWith('| ') && line.includes('.test.ts)'));
-const links = rows.flatMap((row) =>
-  [...row.matchAll(/\[([^\]]+)\]\(([^)]+\.test\.ts)\)/g)].map(([, name, file]) => ({ name: name!, file: file! })),
-);
+const rows = testRows(text);
+const links = testLinks(rows);
 
 test('each test that the threat model links to exists by that name', () => {
   expect(links.length).toBeGreaterThan(40);
-  const missing = links.filter(({ name, file }) => {
-    const url = new URL(file, PAGE);
-    return !existsSync(url) || !names(readFileSync(url, 'utf8')).includes(name);
-  });
-  expect(missing).toEqual([]);
+  expect(missingTests(links, PAGE)).toEqual([]);
 });
 
 test('each rule of the data path has a row with tests of its own file', () => {
@@ -29,10 +24,3 @@ test('no file of rules is left out', () => {
   const files = readdirSync(RULES).filter((name) => name.endsWith('.test.ts'));
   expect(files.filter((name) => !links.some(({ file }) => file.endsWith(`/rules/${name}`)))).toEqual([]);
 });
-
-/** The names of tests and groups in a source text, as written. */
-function names(source: string): string[] {
-  return [...source.matchAll(/\b(?:test|describe)(?:\.each\([\s\S]*?\))?\(\s*(['"`])((?:\\.|(?!\1)[^\\])+)\1/g)].map(
-    ([, , name]) => name!.replace(/\\(.)/g, '$1'),
-  );
-}
