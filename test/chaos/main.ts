@@ -46,7 +46,7 @@ for (const [name, scenario] of chosen) {
         .map(([what, count]) => `${what} ${count}`)
         .join(', ')} in ${took} s, no promise broken`,
     );
-    console.log(`  acknowledged: ${told.join(', ')}`);
+    console.log(`  done: ${told.join(', ')}`);
   } catch (error) {
     console.error(`${name}: ${String(error)}`);
     console.error(`again: make chaos CHAOS="--seed ${seed} --only '${name}'"`);

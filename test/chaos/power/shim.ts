@@ -41,7 +41,7 @@ function shim(): string {
   if (built !== undefined) return built;
   const path = join(mkdtempSync(join(tmpdir(), 'sidekey-power-')), 'power.so');
   try {
-    execFileSync('gcc', ['-O2', '-Wall', '-Wextra', '-shared', '-fPIC', '-o', path, SOURCE, '-ldl', '-lpthread'], {
+    execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-shared', '-fPIC', '-o', path, SOURCE, '-ldl', '-lpthread'], {
       stdio: 'pipe',
     });
   } catch (error) {
