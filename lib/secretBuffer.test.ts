@@ -15,9 +15,8 @@ const PROGRAM = `
 `;
 const SECRET = Buffer.from(Array.from({ length: 26 }, (_, i) => 0x41 + ((i * 7) % 26)));
 
-test.runIf(existsSync('/proc/self/mem'))(
-  'of a secret that was overwritten the garbage collector has made no copies',
-  async () => {
+if (existsSync('/proc/self/mem'))
+  test('of a secret that was overwritten the garbage collector has made no copies', async () => {
     const module = new URL('./secretBuffer.ts', import.meta.url).href;
     const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '-e', PROGRAM, module]);
     onTestFinished(() => void child.kill());
@@ -26,5 +25,5 @@ test.runIf(existsSync('/proc/self/mem'))(
     child.stdin.write('go\n');
     await once(child.stdout, 'data');
     expect(memoryHolds(child.pid!, SECRET)).toBe(false);
-  },
-);
+  });
+else process.stdout.write('!! NOT RUN: the search of memory for copies of secrets, which takes /proc/PID/mem\n');

@@ -24,9 +24,8 @@ function fill(path: string): void {
   }
 }
 
-test.runIf(canMount)(
-  'a full disk: nothing is given out or lost, the store lives on, and works when there is space',
-  async () => {
+if (canMount)
+  test('a full disk: nothing is given out or lost, the store lives on, and works when there is space', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'sidekey-full-'));
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_BYTES}`, 'tmpfs', dir]);
     let store: StoreProcess | undefined;
@@ -70,5 +69,5 @@ test.runIf(canMount)(
       execFileSync('umount', [dir]);
       rmSync(dir, { recursive: true, force: true });
     }
-  },
-);
+  });
+else process.stdout.write('!! NOT RUN: a full disk under a store, which takes root on Linux (mount of a tmpfs)\n');
