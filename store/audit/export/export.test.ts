@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { AuditEntry, AuditEvent } from '../../../api/admin.ts';
 import { verifyAudit } from '../../../lib/auditVerify.ts';
+import type { Logger } from '../../../lib/log.ts';
 import { createUpstreamCa } from '../../../test/upstreams/tls.ts';
 import { silentLog, TestCore } from '../../testing/core.ts';
 import { readAuditConfig } from './config.ts';
@@ -50,7 +51,7 @@ async function until(check: () => boolean, what = check.toString()): Promise<voi
 }
 
 /** Exports of the store as audit.yaml would ask for them. */
-function exporting(yaml: string): AuditExports {
+function exporting(yaml: string, log: Logger = silentLog): AuditExports {
   const path = join(dir, 'audit.yaml');
   writeFileSync(path, yaml);
   const { audit, repository } = core.store;
@@ -58,7 +59,7 @@ function exporting(yaml: string): AuditExports {
     audit,
     repository,
     clock: core.clock,
-    log: silentLog,
+    log,
   });
   repository.onCommit((changes) => exports.changed(changes));
   exports.start();
@@ -147,15 +148,19 @@ test('a receiver that is away is waited for: the lag grows, nothing is lost, and
   expect(largest).toBeLessThanOrEqual(256);
 });
 
-test('entries that were pruned before they were exported are counted', async () => {
+test('entries that were pruned before they were exported are counted and logged', async () => {
   const path = join(dir, 'audit.jsonl');
   await records(10);
   core.clock.advance(60);
   await record(10);
   await core.store.audit.prune(new Date(core.clock.nowMs()).toISOString(), 'retention');
-  const exports = exporting(`exports: [{ name: file, file: { path: ${path} } }]`);
+  const warnings: unknown[] = [];
+  const log = { ...silentLog, warn: (...said: unknown[]) => void warnings.push(said) };
+  const exports = exporting(`exports: [{ name: file, file: { path: ${path} } }]`, log);
   await until(() => exports.lag()[0]!.entries === 0 && existsSync(path));
   expect(exports.lag()).toMatchObject([{ delivered: 2, skipped: 10 }]);
+  const fields = { export: 'file', entries: 10, after: 0 };
+  expect(warnings).toEqual([[fields, 'entries of the audit were pruned before they were exported']]);
 });
 
 test.each(['jsonl', 'cef', 'ocsf'])('to syslog over TCP as %s: RFC 5424 messages with octet counts', async (format) => {

@@ -120,12 +120,19 @@ export class AuditExporter {
       if (batch.length === 0) continue;
       this.#oldestAtMs = Date.parse(batch[0]!.at);
       if (!(await this.#deliver(batch))) return;
-      this.#skipped += batch[0]!.seq - this.#cursor - 1;
+      this.#missed(batch[0]!.seq - this.#cursor - 1);
       this.#delivered += batch.length;
       this.#cursor = batch.at(-1)!.seq;
       this.#oldestAtMs = undefined;
       if (this.#clock.monotonicMs() - this.#savedAtMs >= SAVE_MS) await this.#save();
     }
+  }
+
+  #missed(entries: number): void {
+    if (entries === 0) return;
+    this.#skipped += entries;
+    const fields = { export: this.#name, entries, after: this.#cursor };
+    this.#log.warn(fields, 'entries of the audit were pruned before they were exported');
   }
 
   /** Waits for an entry, and takes along those that are there by then. */
