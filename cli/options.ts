@@ -54,10 +54,10 @@ export function egressOf(flags: Pick<SubjectFlags, 'egress'>): 'Open' | 'Closed'
 const PORT_LIMIT = 65_535;
 
 /** @throws Usage */
-export function portOf(text: string): number {
+export function portOf(text: string, option = '--port'): number {
   const port = Number(text);
   if (!/^[0-9]+$/.test(text) || port > PORT_LIMIT)
-    throw usageError(`--port ${text} is no port`, `a port is a number from 0 (any) to ${PORT_LIMIT}`);
+    throw usageError(`${option} ${text} is no port`, `a port is a number from 0 (any) to ${PORT_LIMIT}`);
   return port;
 }
 

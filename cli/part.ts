@@ -149,13 +149,14 @@ function mainOf(part: Bootstrap['part']): string {
   return fileURLToPath(new URL(path, import.meta.url));
 }
 
-/** Our environment without what would steer Node itself: the user's NODE_OPTIONS are meant for the agent. */
+/** Our environment without what would steer Node itself (the user's NODE_OPTIONS are meant for the agent) and the database's password. */
 function partEnv(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const kept = { ...env };
   for (const name of Object.keys(kept)) {
     if (
       /^NODE_(OPTIONS|DEBUG|REPL|INSPECT|V8_COVERAGE|PATH|COMPILE_CACHE)/.test(name) ||
-      name === 'NODE_TLS_REJECT_UNAUTHORIZED'
+      name === 'NODE_TLS_REJECT_UNAUTHORIZED' ||
+      name === 'SIDEKEY_DATABASE_URL'
     )
       delete kept[name];
   }

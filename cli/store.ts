@@ -5,6 +5,7 @@ import { errorCode, errorText } from '../lib/errors.ts';
 import { ensureKekFile } from '../store/vault/kekFile.ts';
 import { AdminClient } from './adminClient.ts';
 import type { Context } from './context.ts';
+import { databaseUrlOf } from './database.ts';
 import { CliError } from './errors.ts';
 import type { Folder } from './folder.ts';
 import { logFile, openLog } from './logs.ts';
@@ -21,12 +22,13 @@ export async function withStore<T>(
 ): Promise<T> {
   const admin = new AdminClient(folder);
   if (await answers(admin)) return work(admin);
+  const databaseUrl = databaseUrlOf(context, folder);
   ensureState(folder);
   const log = openLog(folder.files, 'store');
   try {
     const { part } = await withProgress(context.terminal, 'starting the store for the moment', () =>
       Part.start<StoreReady>(
-        { part: 'store', stateDir: folder.files.dir, listenHost: '127.0.0.1', listenPort: 0 },
+        { part: 'store', stateDir: folder.files.dir, listenHost: '127.0.0.1', listenPort: 0, databaseUrl },
         { log, logPath: logFile(folder.files, 'store'), env: context.env },
       ),
     );

@@ -1,42 +1,107 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditEntry, AuditHead } from '../../api/admin.ts';
+import { type AuditRow, rowsOf } from '../../lib/audit/row.ts';
 import { type AuditVerdict, verifyAudit } from '../../lib/auditVerify.ts';
 import { AdminClient } from '../adminClient.ts';
 import type { Context } from '../context.ts';
 import { CliError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { type Folder, findFolder } from '../folder.ts';
+import { callOf, credentialOf, resultOf } from '../render/auditRow.ts';
 import { count } from '../render/table.ts';
 import { withStore } from '../store.ts';
 import { printable, withProgress } from '../terminal.ts';
 
-/** Prints the last entries of the audit, and what comes after if asked to. */
+const NEW_CHAINS_MS = 5_000;
+const DETAIL_CHARACTERS = 80;
+
+/** Prints the last entries of the audit, of all chains in order of time, and what comes after if asked to. */
 export async function tailAudit(context: Context, options: { follow: boolean; lines: number }): Promise<void> {
   const folder = findFolder(context);
-  if (options.follow) {
-    const admin = new AdminClient(folder);
-    const head = await admin.auditHead();
-    await show(context, admin.audit({ after: Math.max(0, head.seq - options.lines), follow: true }));
+  if (!options.follow) {
+    await withStore(context, folder, async (admin) => show(context, (await lastEntries(admin, options.lines)).entries));
     return;
   }
-  await withStore(context, folder, async (admin) => {
-    const head = await admin.auditHead();
-    await show(context, admin.audit({ after: Math.max(0, head.seq - options.lines) }));
-  });
+  const admin = new AdminClient(folder);
+  const { entries, ends } = await lastEntries(admin, options.lines);
+  show(context, entries);
+  const follow = async (chain: string, after: number) => {
+    for await (const entry of admin.audit({ chain, after, follow: true })) show(context, [entry]);
+  };
+  const following = [...ends].map(([chain, after]) => follow(chain, after));
+  await Promise.race([...following, followNewChains(admin, new Set(ends.keys()), follow)]);
 }
 
-async function show(context: Context, entries: AsyncIterable<AuditEntry>): Promise<void> {
-  for await (const entry of entries) context.print(context.json ? JSON.stringify(entry) : lineOf(context, entry));
+/** Of replicas that start meanwhile. */
+async function followNewChains(
+  admin: AdminClient,
+  known: Set<string>,
+  follow: (chain: string, after: number) => Promise<void>,
+): Promise<void> {
+  const following: Promise<void>[] = [];
+  for (;;) {
+    await Promise.race([sleep(NEW_CHAINS_MS), ...following]);
+    for (const { chain } of await admin.auditChains()) {
+      if (known.has(chain)) continue;
+      known.add(chain);
+      following.push(follow(chain, 0));
+    }
+  }
 }
 
-/** `12  2026-01-02T03:04:05.678Z  lease.issued  credential=default/openai-key …` */
-function lineOf(context: Context, { seq, at, event }: AuditEntry): string {
-  const { kind, ...details } = event;
-  const words = Object.entries(details)
-    .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => `${key}=${typeof value === 'string' ? printable(value) : JSON.stringify(value)}`);
-  return `${String(seq).padStart(6)}  ${context.paint('dim', at)}  ${context.paint('bold', kind.padEnd(20))}  ${words.join(' ')}`;
+/** The last entries of all chains together, and how far each chain was read. */
+async function lastEntries(
+  admin: AdminClient,
+  count: number,
+): Promise<{ entries: AuditEntry[]; ends: Map<string, number> }> {
+  const entries: AuditEntry[] = [];
+  const ends = new Map<string, number>();
+  for (const { chain, head } of await admin.auditChains()) {
+    const end = head?.seq ?? 0;
+    ends.set(chain, end);
+    for await (const entry of admin.audit({ chain, after: Math.max(0, end - count) })) {
+      if (entry.seq <= end) entries.push(entry);
+    }
+  }
+  entries.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+  return { entries: count === 0 ? [] : entries.slice(-count), ends };
+}
+
+function show(context: Context, entries: readonly AuditEntry[]): void {
+  for (const entry of entries) {
+    if (context.json) context.print(JSON.stringify(entry));
+    else for (const row of rowsOf(entry)) context.print(lineOf(context, row));
+  }
+}
+
+/** `2026-01-02T03:04:05.678Z  use  default/openai-key@1  GET api.openai.com/v1/models  200 (rule 1)  session=…` */
+function lineOf(context: Context, row: AuditRow): string {
+  const { at, count: times = 1, expiresAt, from, integration, kind, lease, pod, requester, role, session } = row;
+  const said = {
+    integration,
+    requester,
+    pod: pod?.name,
+    role,
+    session: session?.slice(0, 8),
+    lease: lease?.slice(0, 8),
+  };
+  const rest = { ...said, by: row.by, from, expiresAt, ...row.details };
+  const words = [
+    ...[credentialOf(row), callOf(row), resultOf(row)].filter((word) => word !== '-'),
+    ...(times > 1 ? [`×${times}`] : []),
+    ...Object.entries(rest)
+      .filter(([, value]) => value !== undefined)
+      .map(([key, value]) => `${key}=${typeof value === 'string' ? value : shortened(JSON.stringify(value))}`),
+  ];
+  const text = words.map((word) => printable(word).replaceAll('\n', '?')).join('  ');
+  return `${context.paint('dim', at)}  ${context.paint('bold', kind.padEnd(18))}  ${text}`.trimEnd();
+}
+
+/** The whole of it is in the JSON. */
+function shortened(text: string): string {
+  return text.length <= DETAIL_CHARACTERS ? text : `${text.slice(0, DETAIL_CHARACTERS)}…`;
 }
 
 /** Reads the whole audit and checks its chain and signed heads. @throws AuditBroken */

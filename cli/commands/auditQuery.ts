@@ -2,6 +2,7 @@ import { type AuditFinding, queryAudit } from '../../lib/audit/query.ts';
 import { type FilterFlags, filterOf } from '../auditFilter.ts';
 import type { Context } from '../context.ts';
 import { findFolder } from '../folder.ts';
+import { callOf, credentialOf, resultOf } from '../render/auditRow.ts';
 import { table } from '../render/table.ts';
 import { withStore } from '../store.ts';
 import { printable, withProgress } from '../terminal.ts';
@@ -24,22 +25,17 @@ export async function queryCommand(context: Context, flags: FilterFlags, limit: 
 }
 
 function cellsOf(row: AuditFinding): string[] {
-  const { at, authority, count, credential, issued, kind, method, namespace, path, pod, refusal, requester } = row;
+  const { at, count, issued, kind, namespace, pod, requester } = row;
   return [
     at,
     kind,
-    credential === undefined ? '-' : `${credential}${row.version === undefined ? '' : `@${row.version}`}`,
+    credentialOf(row),
     requester ?? row.by ?? '-',
     pod?.name ?? row.session ?? '-',
     namespace ?? '-',
-    method === undefined ? '-' : `${method} ${authority ?? ''}${path ?? ''}`,
-    resultOf(row, refusal),
+    callOf(row),
+    resultOf(row),
     String(count ?? 1),
     issued?.at ?? '-',
   ];
-}
-
-function resultOf({ rule, status }: AuditFinding, refusal: string | undefined): string {
-  const result = [status ? String(status) : '', refusal ?? '', rule === undefined ? '' : `(rule ${rule})`];
-  return result.filter((word) => word !== '').join(' ') || '-';
 }

@@ -7,6 +7,7 @@ import { errorCode, errorText } from '../../lib/errors.ts';
 import { keyOfPassphrase, newScryptParameters } from '../../store/backup/passphrase.ts';
 import { inspectBackup, type RestoreOptions, type RestoreReport, restoreBackup } from '../../store/backup/restore.ts';
 import type { Context } from '../context.ts';
+import { databaseUrlOf } from '../database.ts';
 import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { findFolder, folderAt } from '../folder.ts';
@@ -66,7 +67,7 @@ export async function restore(
       warn: (_details: object, message: string) => context.warn(message),
       error: (_details: object, message: string) => context.warn(message),
     },
-    ...(context.env.SIDEKEY_DATABASE_URL && { databaseUrl: context.env.SIDEKEY_DATABASE_URL }),
+    databaseUrl: databaseUrlOf(context, folder),
   };
   try {
     if (flags.dryRun) await inspect(context, options);

@@ -4,6 +4,7 @@ import type { StatusFile } from '../../api/statusFile.ts';
 import type { RunFile } from '../../lib/stateDir.ts';
 import { AdminClient } from '../adminClient.ts';
 import type { Context } from '../context.ts';
+import { databaseName, databaseUrlOf, rememberDatabase } from '../database.ts';
 import { CliError } from '../errors.ts';
 import { existingFolder, type Folder, readRunFile } from '../folder.ts';
 import { type problemLines, readyOf, statusText } from '../render/status.ts';
@@ -17,26 +18,37 @@ import { Supervisor } from '../up/supervisor.ts';
 export interface UpOptions {
   /** 0: any; undefined: the one of the last time if it is free. */
   port: number | undefined;
+  /** File that holds the URL of a PostgreSQL database. */
+  databaseUrlFile: string | undefined;
+  /** Where the store serves its metrics; 0: any; undefined: nowhere. */
+  metricsPort: number | undefined;
+  /** Whether the folder is put into force; further replicas of a store leave that to the first. */
+  operator: boolean;
 }
 
 /** Runs store and operator on a folder until it is told to stop. */
 export async function up(context: Context, dir: string, options: UpOptions): Promise<void> {
   const folder = existingFolder(dir);
   await refuseSecond(folder);
+  const databaseUrl = databaseUrlOf(context, folder, options.databaseUrlFile);
   ensureState(folder);
+  rememberDatabase(context, folder, options.databaseUrlFile);
   const startedMs = Date.now();
-  const supervisor = supervise(context, folder, options);
+  const supervisor = supervise(context, folder, { ...options, databaseUrl });
   const stopping = new StopSignals(context, supervisor);
   try {
-    const ready = await withProgress(context.terminal, 'starting the store and the operator', () =>
-      supervisor.start().catch(async (error: unknown) => {
-        await supervisor.stop();
-        throw error;
-      }),
+    const ready = await withProgress(
+      context.terminal,
+      options.operator ? 'starting the store and the operator' : 'starting the store',
+      () =>
+        supervisor.start().catch(async (error: unknown) => {
+          await supervisor.stop();
+          throw error;
+        }),
     );
     writeRunFile(folder, ready);
-    announce(context, folder, ready);
-    const unwatch = followStatus(context, folder, startedMs);
+    announce(context, folder, { ...ready, databaseUrl, operator: options.operator });
+    const unwatch = options.operator ? followStatus(context, folder, startedMs) : () => {};
     await stopping.requested;
     unwatch();
     await supervisor.stop();
@@ -58,7 +70,11 @@ async function refuseSecond(folder: Folder): Promise<void> {
   });
 }
 
-function supervise(context: Context, folder: Folder, options: UpOptions): Supervisor {
+function supervise(
+  context: Context,
+  folder: Folder,
+  options: UpOptions & { databaseUrl: string | undefined },
+): Supervisor {
   const say = (event: object, text: string) => {
     if (context.json) context.print(JSON.stringify(event));
     else context.warn(text);
@@ -68,6 +84,9 @@ function supervise(context: Context, folder: Folder, options: UpOptions): Superv
     folder,
     port: options.port ?? lastPort(folder),
     anyPort: options.port === undefined,
+    databaseUrl: options.databaseUrl,
+    metricsPort: options.metricsPort,
+    operator: options.operator,
     env: context.env,
     events: {
       up: (part, pid) => {
@@ -139,12 +158,21 @@ function lastPort(folder: Folder): number {
   }
 }
 
-function announce(context: Context, folder: Folder, { storeUrl }: StoreReady): void {
+function announce(
+  context: Context,
+  folder: Folder,
+  { storeUrl, metricsPort, databaseUrl, operator }: StoreReady & { databaseUrl: string | undefined; operator: boolean },
+): void {
+  const database = databaseUrl === undefined ? undefined : databaseName(databaseUrl);
   if (context.json) {
-    context.print(JSON.stringify({ event: 'ready', folder: folder.path, storeUrl, pid: process.pid }));
+    const more = { ...(database && { database }), ...(metricsPort !== undefined && { metricsPort }), operator };
+    context.print(JSON.stringify({ event: 'ready', folder: folder.path, storeUrl, pid: process.pid, ...more }));
     return;
   }
-  context.note(`the store listens on ${storeUrl}, its state is in ${folder.files.dir}`);
+  context.note(`the store listens on ${storeUrl}, its state is in ${database ?? folder.files.dir}`);
+  if (metricsPort !== undefined) context.note(`its metrics are at http://127.0.0.1:${metricsPort}/metrics`);
+  if (!operator)
+    context.note(`another replica puts its folder into force; the objects of ${folder.path} are not looked at`);
   context.note(`run an agent from another terminal: sidekey run --dir ${folder.path} -- CMD   (Ctrl-C here stops)`);
 }
 

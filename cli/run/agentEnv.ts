@@ -22,7 +22,7 @@ export interface AgentEnv {
 }
 
 /** Belong to this command or to the user's own proxy, and would mislead the agent. */
-const DROPPED = ['SIDEKEY_DIR', 'ALL_PROXY', 'all_proxy'];
+const DROPPED = ['SIDEKEY_DIR', 'SIDEKEY_DATABASE_URL', 'ALL_PROXY', 'all_proxy'];
 
 /** The environment that an agent runs in: the user's, with the sidecar as its proxy, trust in its CA, and placeholders. Pure. */
 export function agentEnv(input: AgentEnvInput): AgentEnv {

@@ -40,7 +40,9 @@ export function addAudit(program: Command): void {
 function addTail(audit: Command): void {
   audit
     .command('tail')
-    .description('Prints the last entries of the audit. With -o json, one JSON object a line.')
+    .description(
+      'Prints the last entries of the audit, one line for each use and whatever else happened. With -o json, the entries as they are.',
+    )
     .option('-f, --follow', 'go on with what comes')
     .addOption(new Option('-n, --lines <COUNT>', 'how many of the last entries').default('20'))
     .addOption(dirOption())

@@ -14,6 +14,9 @@ export function addRunning(program: Command, onExit: (code: number) => void): vo
     )
     .argument('<DIR>', 'the folder; its state goes into DIR/.sidekey')
     .option('--port <PORT>', 'port of the store on 127.0.0.1; 0 for any (default: the one of the last time)')
+    .option('--database-url-file <FILE>', 'keep the store in the PostgreSQL database whose URL this file holds')
+    .option('--metrics-port <PORT>', 'serve /metrics, /healthz and /readyz of the store on 127.0.0.1; 0 for any port')
+    .option('--no-operator', 'only the store: for further replicas, whose objects another one puts into force')
     .addOption(outputOption())
     .addHelpText(
       'after',
@@ -22,19 +25,28 @@ export function addRunning(program: Command, onExit: (code: number) => void): vo
           'Saved files take effect at once. The first start makes DIR/.sidekey (for you alone) with a new key, which encrypts all that the',
           'store holds: keep a copy of DIR/.sidekey/kek, without it the store is lost. Ctrl-C stops; running agents then use what they hold',
           'until their leases end. A part that crashes is started again. With -o json, every event is one JSON object a line.',
+          '',
+          'The URL of a database (postgres://USER:PASSWORD@HOST/NAME) may also be in SIDEKEY_DATABASE_URL, never in an argument. Commands that',
+          'come after go to the same database: the file, not the URL, is remembered in DIR/.sidekey/database.json.',
         ].join('\n'),
         examples: [
           ['sidekey up agents', 'until Ctrl-C'],
           ['sidekey up agents --port 7443', 'the store on a port of your choice'],
+          ['sidekey up replica --no-operator --database-url-file url', 'a second store on the same database'],
           ['sidekey up agents -o json | jq .event', 'for programs'],
         ],
         exits: [EXIT.ok, EXIT.failed, EXIT.usage],
       }),
     )
-    .action(async (dir: string, flags: { port?: string; output?: string }) => {
+    .action(async (dir: string, flags: UpFlags) => {
       const { up } = await import('../commands/up.ts');
-      const port = flags.port === undefined ? undefined : portOf(flags.port);
-      await up(new Context({ dir, output: flags.output }), dir, { port });
+      const { databaseUrlFile, metricsPort, operator, output, port } = flags;
+      await up(new Context({ dir, output }), dir, {
+        port: port === undefined ? undefined : portOf(port),
+        databaseUrlFile,
+        metricsPort: metricsPort === undefined ? undefined : portOf(metricsPort, '--metrics-port'),
+        operator,
+      });
     });
 
   const run = program
@@ -84,6 +96,14 @@ export function addRunning(program: Command, onExit: (code: number) => void): vo
       };
       onExit(await runCommand(new Context(flags), command, options));
     });
+}
+
+interface UpFlags {
+  port?: string;
+  databaseUrlFile?: string;
+  metricsPort?: string;
+  operator: boolean;
+  output?: string;
 }
 
 interface RunFlags extends SubjectFlags {

@@ -33,18 +33,28 @@ export class Supervisor {
   #port: number;
 
   readonly #anyPort: boolean;
+  readonly #databaseUrl: string | undefined;
+  readonly #operator: boolean;
+  #metricsPort: number | undefined;
 
   /** `anyPort`: whether another port will do where `port` is taken at the first start. */
   constructor(options: {
     folder: Folder;
     port: number;
     anyPort: boolean;
+    databaseUrl: string | undefined;
+    metricsPort: number | undefined;
+    /** Whether there is to be one. */
+    operator: boolean;
     env: NodeJS.ProcessEnv;
     events: SupervisorEvents;
   }) {
     this.#folder = options.folder;
     this.#port = options.port;
     this.#anyPort = options.anyPort;
+    this.#databaseUrl = options.databaseUrl;
+    this.#metricsPort = options.metricsPort;
+    this.#operator = options.operator;
     this.#env = options.env;
     this.#events = options.events;
   }
@@ -53,7 +63,7 @@ export class Supervisor {
   async start(): Promise<StoreReady> {
     const store = await this.#startStore();
     this.#keep('store', store, () => this.#startStore());
-    this.#keep('operator', await this.#startOperator(), () => this.#startOperator());
+    if (this.#operator) this.#keep('operator', await this.#startOperator(), () => this.#startOperator());
     return this.#store!;
   }
 
@@ -103,6 +113,8 @@ export class Supervisor {
         stateDir: this.#folder.files.dir,
         listenHost: '127.0.0.1',
         listenPort,
+        metricsPort: this.#metricsPort,
+        databaseUrl: this.#databaseUrl,
       });
     const { part, ready } = await attempt(this.#port).catch((error: unknown) => {
       if (errorCode(error) === 'PortInUse' && this.#anyPort && this.#store === undefined) return attempt(0);
@@ -111,6 +123,7 @@ export class Supervisor {
     // Sidecars keep their address of the store: a restarted one must come back where it was.
     this.#port = Number(new URL(ready.storeUrl).port);
     this.#store = ready;
+    this.#metricsPort = ready.metricsPort;
     return part;
   }
 

@@ -149,6 +149,19 @@ test('one query answers who used this key in a time, from which pod, who asked f
   }
 });
 
+test('audit tail has one line for each use, as a person reads it', async () => {
+  const lines = (await run('tail', '-n', '100')).stdout.trim().split('\n');
+  const uses = lines.filter((line) => /Z {2}use /.test(line));
+  expect(uses.length).toBeGreaterThan(3);
+  expect(lines).toContainEqual(
+    expect.stringMatching(
+      /Z {2}use +default\/key@1 {2}GET api\.localhost:\d+\/v1\/users\/\{id\} {2}200 \(rule 2\) {2}×2 {2}integration=default\/example {2}requester=alice@example\.com {2}pod=agent-1 /,
+    ),
+  );
+  for (const line of lines) expect(line.length).toBeLessThan(500);
+  for (const text of ['hunter2', '4711', SECRET]) expect(lines.join()).not.toContain(text);
+});
+
 test('each flag narrows a query down', { timeout: 60_000 }, async () => {
   const counts = async (...args: string[]) => (await query('--kind', 'use', ...args)).length;
   const all = await counts();

@@ -96,8 +96,15 @@ export class Up {
 
   /** Resolves once it serves and the operator has looked at the folder. */
   static async start(folder: string, args: readonly string[] = [], options: SidekeyOptions = {}): Promise<Up> {
-    const up = new Up(startSidekey(['up', folder, '-o', 'json', ...args], options));
+    const up = await Up.serving(folder, args, options);
     await up.until(({ event }) => event === 'status');
+    return up;
+  }
+
+  /** Resolves once it serves. */
+  static async serving(folder: string, args: readonly string[] = [], options: SidekeyOptions = {}): Promise<Up> {
+    const up = new Up(startSidekey(['up', folder, '-o', 'json', ...args], options));
+    await up.until(({ event }) => event === 'ready');
     return up;
   }
 
