@@ -14,6 +14,8 @@ import { openRepository } from '../persist/open.ts';
 import type { Repository } from '../persist/repository.ts';
 import { KekError } from '../vault/kek.ts';
 import { ensureKekFile, syncDirectory } from '../vault/kekFile.ts';
+import { readKekPlaces } from '../vault/kekPlaces.ts';
+import { openKek, sameKek } from '../vault/kekSpec.ts';
 import { openVault } from '../vault/openVault.ts';
 import type { Vault } from '../vault/vault.ts';
 import { backupKeyName } from './backup.ts';
@@ -72,8 +74,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
   const old = there ? await openOld(options) : undefined;
   const place = databaseUrl === undefined ? `${files.database}.restoring` : undefined;
   if (place !== undefined) removeDatabase(place);
-  if (options.kek === undefined && !existsSync(files.kek))
-    ensureKekFile({ ...files, database: place ?? files.database });
+  if (needsKekFile(options)) ensureKekFile({ ...files, database: place ?? files.database });
   const repository = await openRepository({
     files: { ...files, ...(place !== undefined && { database: place }) },
     databaseUrl,
@@ -164,7 +165,7 @@ async function begin(restore: {
 async function keyOf(header: BackupHeader, options: Omit<RestoreOptions, 'force' | 'databaseUrl'>): Promise<Buffer> {
   if ('passphrase' in header.key) return keyOfPassphrase(await options.passphrase(), header.key.passphrase);
   const { id, sealed } = header.key.kek;
-  if (options.kek === undefined && !existsSync(options.files.kek))
+  if (needsKekFile(options))
     throw storeError('KekMissing', `The backup is under the KEK: put it back as ${options.files.kek} first.`);
   const dir = mkdtempSync(join(tmpdir(), 'sidekey-restore-'));
   try {
@@ -191,8 +192,28 @@ function vaultOf(
   repository: Repository,
   { clock, files, kek, log }: Pick<RestoreOptions, 'clock' | 'files' | 'kek' | 'log'>,
 ): Promise<Vault> {
-  const spec = kek ?? { file: files.kek };
+  const spec = kekOf({ files, kek });
   return openVault({ repository, spec, stateDir: files.dir, clock, log, dataKeySeconds: 60, dataKeyLimit: 64 });
+}
+
+/** There is none, and nothing says that the keys are elsewhere. */
+function needsKekFile(options: Pick<RestoreOptions, 'files' | 'kek'>): boolean {
+  return !existsSync(options.files.kek) && 'file' in kekOf(options);
+}
+
+/** Where the keys are: as the bootstrap says, else the key file; if that holds none any more, where a rotation has put them. */
+function kekOf({ files, kek }: Pick<RestoreOptions, 'files' | 'kek'>): KekSpec {
+  if (kek !== undefined) return kek;
+  const file = { file: files.kek };
+  const place = readKekPlaces(files.dir).find((one) => !sameKek(one, file, files.dir));
+  if (place === undefined) return file;
+  if (!existsSync(files.kek)) return place;
+  const provider = openKek(file, files.dir);
+  try {
+    return provider.keys.length > 0 ? file : place;
+  } finally {
+    provider.close();
+  }
 }
 
 /** The store that is replaced, if its database can still be read. @throws StoreRunning */

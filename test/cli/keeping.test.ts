@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { TransitDouble } from '../doubles/transit.ts';
 import { bearerYaml } from './objects.ts';
 import { sidekey, TestFolder, Up } from './sidekey.ts';
 
@@ -98,6 +99,33 @@ test('a backup under the KEK needs the KEK, and no passphrase', async () => {
   });
   expect(await here(['restore', 'backup', '--force'])).toMatchObject({ code: 0 });
   expect(await versions(folder)).toContain('api-key');
+});
+
+test('where keys were rotated to a transit engine, backups under it and by passphrase are restored there', {
+  timeout: 60_000,
+}, async () => {
+  const server = await new TransitDouble().start();
+  onTestFinished(() => server.stop());
+  server.createKey('sidekey');
+  await set();
+  const place = `transit:${server.address}/transit/sidekey`;
+  expect(
+    await here(['kek', 'rotate', '--to', place, '--token-file', folder.write('token', server.token)]),
+  ).toMatchObject({
+    code: 0,
+  });
+  for (const under of ['kek', 'passphrase']) {
+    expect((await here(['backup', under, '--under', under], PASSPHRASE)).code).toBe(0);
+    expect(await here(['restore', under, '--force'], PASSPHRASE)).toMatchObject({ code: 0 });
+    expect(await here(['kek', 'status'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/transit.* wraps/) });
+    expect(await here(['audit', 'verify'])).toMatchObject({ code: 0 });
+  }
+  // On another machine: what names the place is all it takes.
+  for (const name of ['kek', 'kek.places.json'])
+    cpSync(join(folder.path, '.sidekey', name), join(other.path, '.sidekey', name));
+  const elsewhere = await sidekey(['restore', join(folder.path, 'kek'), '--dir', other.path]);
+  expect(elsewhere).toMatchObject({ code: 0 });
+  expect(await versions(other)).toContain('api-key');
 });
 
 test('a backup is not written over a file, nor under a passphrase that is guessed, and leaves nothing behind', async () => {
