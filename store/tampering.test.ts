@@ -78,14 +78,11 @@ test('setting the material again cures it', async () => {
   expect(await lease()).toBe('second of key');
 });
 
-test.each(['ca key', 'ca state', 'audit key'])(
-  'the %s of another store in the database is refused',
-  async (name) => {
-    const read = (db: DatabaseSync) => db.prepare('SELECT value FROM meta WHERE name = ?').get(name)!.value;
-    const foreign = await TestCore.open();
-    const value = await foreign.offline(read);
-    await foreign.remove();
-    const replaced = core.offline((db) => db.prepare('UPDATE meta SET value = ? WHERE name = ?').run(value!, name));
-    await expect(replaced).rejects.toEqual(expect.objectContaining({ code: 'DatabaseDamaged' }));
-  },
-);
+test.each(['ca key', 'ca state', 'audit key'])('the %s of another store in the database is refused', async (name) => {
+  const read = (db: DatabaseSync) => db.prepare('SELECT value FROM meta WHERE name = ?').get(name)!.value;
+  const foreign = await TestCore.open();
+  const value = await foreign.offline(read);
+  await foreign.remove();
+  const replaced = core.offline((db) => db.prepare('UPDATE meta SET value = ? WHERE name = ?').run(value!, name));
+  await expect(replaced).rejects.toEqual(expect.objectContaining({ code: 'DatabaseDamaged' }));
+});
