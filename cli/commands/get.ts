@@ -42,6 +42,10 @@ function statusOf(folder: Folder): StatusFile {
   try {
     return readStatus(folder.files.status);
   } catch (error) {
+    if (errorCode(error) === 'ENOENT' && readRunFile(folder.files) !== undefined)
+      throw new CliError('NoStatus', `no operator has looked at ${folder.path}`, {
+        next: 'with `sidekey up --no-operator`, ask where the operator runs: sidekey get --dir DIR',
+      });
     if (errorCode(error) === 'ENOENT') throw notRunning(folder);
     if (errorCode(error) === 'EACCES')
       throw new CliError('NotOwner', `${folder.files.dir} is not yours to read`, {

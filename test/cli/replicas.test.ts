@@ -56,6 +56,8 @@ test('two replicas on one database: objects, values, revocations and the audit a
   expect(await at(first, 'revoke', 'credential', 'api-key')).toMatchObject({ code: 0 });
   await until(async () => (await at(second, 'revoke', 'list')).stdout.includes('default/api-key'));
 
+  expect(await at(second, 'get')).toMatchObject({ code: 1, stderr: expect.stringContaining('no operator has looked') });
+
   // Each writes a chain of its own; every command reads both.
   const tail = await at(second, 'audit', 'tail', '-n', '1000', '-o', 'json');
   const entries = tail.stdout
@@ -118,6 +120,22 @@ test('a replica with another KEK does not start, and says which key the database
   await started(first);
   const result = await sidekey(['up', second.path, '--database-url-file', join(second.path, 'url')]);
   expect(result).toMatchObject({ code: 1, stderr: expect.stringMatching(/encrypted under key [0-9a-f]{16}/) });
+});
+
+test('after a rotation of the KEK the other replica is sealed until it is started with the new key', {
+  timeout: 90_000,
+}, async () => {
+  await started(first);
+  copyKek();
+  const two = await started(second, '--no-operator');
+  expect(await at(first, 'credential', 'set', 'api-key')).toMatchObject({ code: 0 });
+  expect(await at(first, 'kek', 'rotate')).toMatchObject({ code: 0 });
+  await expect.poll(async () => (await at(second, 'kek', 'status')).code, { timeout: 20_000 }).toBe(4);
+  copyKek();
+  await two.stop();
+  await started(second, '--no-operator');
+  expect(await at(second, 'kek', 'status')).toMatchObject({ code: 0 });
+  expect(await at(second, 'credential', 'set', 'api-key')).toMatchObject({ code: 0 });
 });
 
 test('what is no URL of a database is a usage error that does not quote it', async () => {
