@@ -1,10 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** How long anything in the demo may take before it counts as hung. */
 const TIMEOUT_MS = 20_000;
 const STOP_MS = 5_000;
+/** A terminal's Ctrl-C goes to all processes at once, and we may hear of the end of another before our own signal. */
+const HEARSAY_MS = 200;
+/** Exit codes from here on stand for a signal. */
+const SIGNALLED = 128;
 
 export interface Result {
   code: number | null;
@@ -42,6 +47,7 @@ export class Processes {
     const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS);
     const [code] = (await once(child, 'close')) as [number | null];
     clearTimeout(timer);
+    if (code === null || code > SIGNALLED) await sleep(HEARSAY_MS);
     return { code, stdout, stderr };
   }
 
@@ -59,7 +65,10 @@ export class Processes {
         timer = setTimeout(() => reject(new Error(`${command.join(' ')} said nothing in time\n${stderr}`)), TIMEOUT_MS);
       });
       const { value, done } = await Promise.race([lines.next(), late]).finally(() => clearTimeout(timer));
-      if (done === true) throw new Error(`${command.join(' ')} ended\n${stderr}`);
+      if (done === true) {
+        await sleep(HEARSAY_MS);
+        throw new Error(`${command.join(' ')} ended\n${stderr}`);
+      }
       return value as string;
     };
     return {
