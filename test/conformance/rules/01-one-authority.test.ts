@@ -21,8 +21,7 @@ beforeAll(async () => {
   lab = await Lab.start(async (made) => {
     other = await made.upstream(['other.localhost']);
     impostor = await made.upstream(['somebody-else.localhost']);
-    honest = await made.upstream(['rebinding.test', 'two-faced.test'], { address: '127.0.0.2' });
-    rebound = await made.upstream(['rebinding.test', 'two-faced.test'], { port: honest.port });
+    [honest, rebound] = await made.upstreamPair(['rebinding.test', 'two-faced.test']);
     const hosts = [
       made.api.host(),
       impostor.host('impostor.localhost'),

@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from 'node:tls';
 import type { UsageRecord } from '../../../api/protocol.ts';
+import { errorCode } from '../../../lib/errors.ts';
 import { LOOPBACK, SidecarProcess, type SidecarProcessOptions } from '../../sidecar/sidecarProcess.ts';
 import { TestStore } from '../../sidecar/testStore.ts';
 import { auditOf } from '../../store/storeClient.ts';
@@ -11,6 +12,7 @@ import { RawUpstream } from './rawUpstream.ts';
 export const SECRET = 'sk-live/7Qz+84"mN\\0Xw==tail9';
 export const BEARER = `Bearer ${SECRET}`;
 
+const PAIR_ATTEMPTS = 20;
 const FAKE_DNS = new URL('fakeDns.ts', import.meta.url).pathname;
 
 /** A store, a sidecar, and upstreams: each a process or socket of its own. What tests attack. */
@@ -61,6 +63,20 @@ export class Lab {
     const upstream = await RawUpstream.start(names, this.ca.issue(names), options);
     this.#upstreams.push(upstream);
     return upstream;
+  }
+
+  /** Two upstreams of the same names and port, the first at 127.0.0.2: a name can lead from one to the other. */
+  async upstreamPair(names: readonly string[]): Promise<[RawUpstream, RawUpstream]> {
+    for (let attempt = 1; ; attempt += 1) {
+      const first = await this.upstream(names, { address: '127.0.0.2' });
+      try {
+        return [first, await this.upstream(names, { port: first.port })];
+      } catch (error) {
+        // Somebody has the port at the other address; the next one will be free.
+        if (errorCode(error) !== 'EADDRINUSE' || attempt === PAIR_ATTEMPTS) throw error;
+        first.close();
+      }
+    }
   }
 
   async plainUpstream(names: readonly string[]): Promise<RawUpstream> {
