@@ -2,6 +2,7 @@ import type { Revocation, RevocationAnswer, Selector } from '../../api/revocatio
 import { AdminClient } from '../adminClient.ts';
 import type { Context } from '../context.ts';
 import { findFolder } from '../folder.ts';
+import { SESSION_COLUMNS, sessionCells } from '../render/sessionColumns.ts';
 import { age, count, table } from '../render/table.ts';
 import { printable } from '../terminal.ts';
 
@@ -42,15 +43,7 @@ function answerText(answer: RevocationAnswer): string {
   const hit = `${count(answer.sessionCount, 'session')} and ${count(answer.leaseCount, 'lease')}`;
   const lines = [said()];
   if (sessions.length > 0) {
-    const rows = sessions.map((session) => [
-      session.id,
-      session.namespace,
-      session.role ?? '-',
-      session.tags.join(',') || '-',
-      session.serviceAccount,
-      session.requester,
-    ]);
-    lines.push(table(['SESSION', 'NAMESPACE', 'ROLE', 'TAGS', 'SERVICEACCOUNT', 'REQUESTER'], rows));
+    lines.push(table(SESSION_COLUMNS, sessions.map(sessionCells)));
   }
   if (leases.length > 0) {
     const rows = leases.map((lease) => [

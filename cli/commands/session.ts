@@ -1,6 +1,7 @@
 import { AdminClient } from '../adminClient.ts';
 import type { Context } from '../context.ts';
 import { findFolder } from '../folder.ts';
+import { SESSION_COLUMNS, sessionCells } from '../render/sessionColumns.ts';
 import { age, table } from '../render/table.ts';
 
 export async function listSessions(context: Context): Promise<void> {
@@ -9,20 +10,12 @@ export async function listSessions(context: Context): Promise<void> {
     if (sessions.length === 0) return 'no sessions; `sidekey run -- CMD` starts one';
     const nowMs = Date.now();
     const rows = sessions.map((session) => [
-      session.id,
-      session.namespace,
-      session.role ?? '-',
-      session.tags.join(',') || '-',
-      session.serviceAccount,
-      session.requester,
+      ...sessionCells(session),
       String(session.leases),
       `${age(nowMs - Date.parse(session.startedAt))}`,
       `${age(nowMs - Date.parse(session.lastSeenAt))} ago`,
     ]);
-    return table(
-      ['SESSION', 'NAMESPACE', 'ROLE', 'TAGS', 'SERVICEACCOUNT', 'REQUESTER', 'LEASES', 'AGE', 'SEEN'],
-      rows,
-    );
+    return table([...SESSION_COLUMNS, 'LEASES', 'AGE', 'SEEN'], rows);
   });
 }
 
