@@ -51,8 +51,9 @@ afterEach(() => lab?.close());
 /** 10,000 of them, with every placement in turn; every `echoEvery`th answer is an echo. */
 async function sendRequests(echoEvery: number): Promise<void> {
   let count = 0;
+  let bare = 0;
   lab.api.answer = ({ head, body }, socket) => {
-    expect(found(Buffer.from(head, 'latin1'), FORMS)).not.toEqual([]);
+    if (found(Buffer.from(head, 'latin1'), FORMS).length === 0) bare += 1;
     lab.api.requests = [];
     const echo = ++count % echoEvery === 0 ? head + body.toString('latin1') : 'ok';
     socket.write(Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${echo.length}\r\n\r\n${echo}`, 'latin1'));
@@ -75,7 +76,7 @@ async function sendRequests(echoEvery: number): Promise<void> {
   for (let sent = 0; sent < REQUESTS; sent += 500)
     await Promise.all(Array.from({ length: 500 }, (_, i) => one(sent + i)));
   agent.destroy();
-  expect(count).toBe(REQUESTS);
+  expect({ count, bare }).toEqual({ count: REQUESTS, bare: 0 });
 }
 
 test('after 10,000 requests with every placement, echoes included, a heap snapshot holds the material in no spelling', async () => {
