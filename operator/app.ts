@@ -1,10 +1,10 @@
 import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OperatorBootstrap } from '../api/bootstrap.ts';
+import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorCode, errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
-import { Backoff } from './act/backoff.ts';
 import { ObjectEvents } from './act/objectEvents.ts';
 import { StatusWriter } from './act/statusFile.ts';
 import { StoreClient } from './act/storeClient.ts';
@@ -71,7 +71,7 @@ function checkFolder(folder: string): void {
 
 /** The store may be a moment behind; a token that it has refused is not tried again. */
 async function join({ joinToken, storeUrl, trustBundlePem }: OperatorBootstrap): Promise<StoreClient> {
-  const backoff = new Backoff(RETRY_FIRST_MS, RETRY_MOST_MS);
+  const backoff = new Backoff({ firstMs: RETRY_FIRST_MS, limitMs: RETRY_MOST_MS });
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await StoreClient.join({ storeUrl, trustBundlePem }, joinToken);
@@ -86,7 +86,7 @@ function keepRenewed(
   client: StoreClient,
   { events, fatal, log }: { events: ObjectEvents; fatal: (error: Error) => void; log: Logger },
 ): { within(seconds: number): void; stop(): void } {
-  const backoff = new Backoff(RETRY_FIRST_MS, RETRY_MOST_MS);
+  const backoff = new Backoff({ firstMs: RETRY_FIRST_MS, limitMs: RETRY_MOST_MS });
   let timer: NodeJS.Timeout | undefined;
   const schedule = (ms: number) => {
     clearTimeout(timer);

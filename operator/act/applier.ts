@@ -1,12 +1,12 @@
 import { encodeFields } from '../../api/fields.ts';
 import type { CredentialRecord } from '../../api/protocol.ts';
 import { canonicalJson } from '../../lib/auditChain.ts';
+import { Backoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { WantedMaterial } from '../decide/credentialVerdict.ts';
 import type { Failure, Sent } from '../decide/held.ts';
 import type { Plan } from '../decide/plan.ts';
-import { Backoff } from './backoff.ts';
 import type { Mirror } from './mirror.ts';
 import { type StoreClient, StoreRefusal } from './storeClient.ts';
 
@@ -171,7 +171,7 @@ export class Applier {
     } catch (error) {
       if (!(error instanceof StoreRefusal)) throw error;
       const { code, message } = error;
-      const backoff = again ? last.backoff : new Backoff(RETRY_FIRST_MS, RETRY_MOST_MS);
+      const backoff = again ? last.backoff : new Backoff({ firstMs: RETRY_FIRST_MS, limitMs: RETRY_MOST_MS });
       this.#retries.set(id, { what, code, message, backoff, notBeforeMs: clock.monotonicMs() + backoff.nextMs() });
       log.warn({ object: id, code, error: message }, 'the store did not take a change');
     }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HEARTBEAT_SECONDS, type ObjectEvent } from '../../api/protocol.ts';
+import { Backoff } from '../../lib/backoff.ts';
 import { errorCode, errorText } from '../../lib/errors.ts';
-import { Backoff } from './backoff.ts';
 import type { StoreClient } from './storeClient.ts';
 
 const SILENCE_MS = 3 * HEARTBEAT_SECONDS * 1000;
@@ -26,7 +26,7 @@ export interface ObjectEventsOptions {
 export class ObjectEvents {
   readonly #o: ObjectEventsOptions;
   readonly #stop = new AbortController();
-  readonly #backoff = new Backoff(RECONNECT_FIRST_MS, RECONNECT_MOST_MS);
+  readonly #backoff = new Backoff({ firstMs: RECONNECT_FIRST_MS, limitMs: RECONNECT_MOST_MS });
   #stream = new AbortController();
 
   constructor(options: ObjectEventsOptions) {

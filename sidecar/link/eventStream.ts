@@ -1,8 +1,8 @@
 import type { SecureContext } from 'node:tls';
 import { HEARTBEAT_SECONDS, type SessionEvent } from '../../api/protocol.ts';
+import { Backoff } from '../../lib/backoff.ts';
 import { errorText } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import { Backoff } from './backoff.ts';
 import { EventRequest } from './eventRequest.ts';
 import type { StoreFailure } from './storeFailure.ts';
 import type { StoreReplicas } from './storeReplicas.ts';
