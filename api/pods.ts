@@ -55,7 +55,10 @@ export const SIDECAR_ENV = {
   storeUrl: 'SIDEKEY_STORE_URL',
   trustBundle: 'SIDEKEY_TRUST_BUNDLE',
   egress: 'SIDEKEY_EGRESS',
+  /** Numbers with commas between; the i-th is led to `SIDECAR_PORTS.transparentBase + i`. Empty or unset: nothing is captured. */
   capturePorts: 'SIDEKEY_CAPTURE_PORTS',
+  /** PEM of CAs that upstreams are verified by, besides the system's. */
+  extraCa: 'SIDEKEY_EXTRA_CA',
 } as const;
 
 /** The role and tags that a pod's labels name; tags in order. */

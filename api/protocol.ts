@@ -7,7 +7,7 @@ import type { Session } from './session.ts';
  *
  * | who | request | answer |
  * |---|---|---|
- * | anyone with a join token, no client certificate | POST /v1/join JoinRequest | JoinAnswer |
+ * | anyone with a join token or a pod's token, no client certificate | POST /v1/join JoinRequest | JoinAnswer |
  * | sidecar, operator | POST /v1/renew RenewRequest | JoinAnswer |
  * | sidecar | GET /v1/session/events?cursor=CURSOR | SessionEvent, one JSON object a line, without end |
  * | sidecar | GET /v1/session/snapshot?cursor=CURSOR | the SessionEvents that the stream would begin with, and no more |
@@ -30,11 +30,12 @@ export const STORE_DNS_NAME = 'store.sidekey.internal';
 /** `kind` of an identity decides which of the routes above it may call. */
 export type IdentityKind = 'session' | 'operator';
 
-export interface JoinRequest {
-  joinToken: string;
+/** By a token of the admin API, or in a cluster by the pod's projected ServiceAccount token (audience `sidekey`). */
+export type JoinProof = { joinToken: string } | { serviceAccountToken: string };
+export type JoinRequest = JoinProof & {
   /** P-256 SubjectPublicKeyInfo, PEM: the key that the certificate is issued for. */
   publicKeyPem: string;
-}
+};
 export type RenewRequest = Pick<JoinRequest, 'publicKeyPem'>;
 
 export interface JoinAnswer {
