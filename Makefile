@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance-store chaos bench bench-store fuzz goldens build clean
+.PHONY: help demo test check conformance-store chaos bench bench-store fuzz goldens generate build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
@@ -20,6 +20,7 @@ check: $(INSTALLED) ## Types, lint, format, folder boundaries, unused code
 	@tsc --noEmit
 	@biome check --error-on-warnings .
 	@knip
+	@node crds/generate/main.ts --check
 
 conformance-store: $(INSTALLED) ## One suite for SQLite and PostgreSQL, then replicas and failover on a real server (2 min)
 	@vitest run test/conformance/store
@@ -35,6 +36,9 @@ bench-store: $(INSTALLED) ## The store under load: 10,000 sidecars, both engines
 
 fuzz: $(INSTALLED) ## Throw random input at codec, authorities and YAML (FUZZ_SECONDS=60)
 	@node test/fuzz/main.ts --seconds $(or $(FUZZ_SECONDS),60)
+
+generate: $(INSTALLED) ## Write the CRDs from api/
+	@node crds/generate/main.ts
 
 goldens: $(INSTALLED) ## Rewrite what tests compare with; read the diff before you commit it
 	@GOLDENS=write vitest run --update

@@ -1,7 +1,10 @@
 import { z } from 'zod';
+import { constrain, matchesCel } from './constraint.ts';
 
 const SECONDS = { h: 3600, m: 60, s: 1 } as const;
-const SHAPE = /^([0-9]+h)?([0-9]+m)?([0-9]+s)?$/;
+const SHAPE = /^([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?$/;
+/** An empty text fits the shape too, and is none. */
+const IS_DURATION_CEL = `self != '' && ${matchesCel(SHAPE)}`;
 
 /** Seconds of a duration such as `15m`, `1h30m` or `45s`; undefined if the text is none (metav1.Duration, whole seconds only). */
 export function parseDurationSeconds(text: string): number | undefined {
@@ -9,7 +12,7 @@ export function parseDurationSeconds(text: string): number | undefined {
   let seconds = 0;
   for (const [, count, unit] of text.matchAll(/([0-9]+)([hms])/g))
     seconds += Number(count) * SECONDS[unit as 'h' | 'm' | 's'];
-  return Number.isSafeInteger(seconds) ? seconds : undefined;
+  return seconds;
 }
 
 /** Seconds of a duration that a schema has already accepted. @throws RangeError if it is none. */
@@ -19,9 +22,24 @@ export function durationSeconds(text: string): number {
   return seconds;
 }
 
-export const Duration = z
-  .string()
-  .max(32)
-  .refine((text) => parseDurationSeconds(text) !== undefined, {
-    error: 'expected a duration such as 15m, 1h30m or 45s',
+export const Duration = constrain(z.string().max(32), {
+  message: 'expected a duration such as 15m, 1h30m or 45s',
+  holds: (text) => parseDurationSeconds(text) !== undefined,
+  cel: IS_DURATION_CEL,
+});
+
+/** A duration within bounds, which are durations themselves. */
+export function durationBetween(min: string, max: string, message: string): typeof Duration {
+  return constrain(Duration, {
+    message,
+    // What is no duration at all is refused as such, and not for its length too.
+    holds: (text) => {
+      const seconds = parseDurationSeconds(text);
+      return seconds === undefined || (seconds >= durationSeconds(min) && seconds <= durationSeconds(max));
+    },
+    cel: `!(${IS_DURATION_CEL}) || (duration(self) >= duration('${min}') && duration(self) <= duration('${max}'))`,
   });
+}
+
+/** How often something happens, or in how long: not at once, and within a year. */
+export const Interval = durationBetween('1s', '8760h', 'expected a duration from 1s to 8760h');

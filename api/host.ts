@@ -1,16 +1,20 @@
 import { z } from 'zod';
+import { constrain, matchesCel } from './constraint.ts';
 
 const HOST = /^([*][.])?([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])+[a-z]([-a-z0-9]*[a-z0-9])?(:[0-9]{1,5})?$/;
 
 /** `host[:port]`, lower case, at most one leading `*.` label (which stands for exactly one label, as in certificates), no IP literals. */
-export const HostPattern = z
-  .string()
-  .max(260)
-  .regex(HOST, {
+export const HostPattern = constrain(
+  z.string().max(260).regex(HOST, {
     error:
       'expected host[:port] such as api.openai.com: lower case, at least one dot, no scheme or path, no IP address, at most one leading *. label',
-  })
-  .refine((text) => !HOST.test(text) || hasValidPort(text), { error: 'expected a port from 1 to 65535' });
+  }),
+  {
+    message: 'expected a port from 1 to 65535',
+    holds: (text) => !HOST.test(text) || hasValidPort(text),
+    cel: `!${matchesCel(HOST)} || !self.contains(':') || (int(self.split(':')[1]) >= 1 && int(self.split(':')[1]) <= 65535)`,
+  },
+);
 
 function hasValidPort(pattern: string): boolean {
   const { port = 443 } = splitHostPattern(pattern);

@@ -1,10 +1,12 @@
 import { z } from 'zod';
-import { Duration } from './duration.ts';
+import { setOf } from './collection.ts';
+import { constrain, exactlyOneCel, matchesCel } from './constraint.ts';
+import { Interval } from './duration.ts';
 import { HostPattern } from './host.ts';
-import { API_VERSION, LabelName, Metadata, WordName } from './metadata.ts';
+import { API_VERSION, LabelName, Metadata, SubdomainName, WordName } from './metadata.ts';
 
 /** Headers that belong to the transport: a placement must not write them. */
-const TRANSPORT_HEADERS = new Set([
+const TRANSPORT_HEADERS = [
   'host',
   'content-length',
   'transfer-encoding',
@@ -16,29 +18,38 @@ const TRANSPORT_HEADERS = new Set([
   'proxy-authorization',
   'proxy-connection',
   'expect',
-]);
+];
 
 const Bearer = z.strictObject({
   field: WordName.optional().describe('Which field of the material; `value` if left out.'),
 });
-const Basic = z
-  .strictObject({
-    username: z
-      .string()
-      .max(256)
-      .optional()
-      .describe('A fixed user name; without it and usernameField the user name is empty.'),
-    usernameField: WordName.optional().describe('The field that holds the user name.'),
-    passwordField: WordName.optional().describe(
-      'The field that holds the password; `value` if left out, or an empty password where usernameField stands alone.',
-    ),
-  })
-  .refine((basic) => basic.username === undefined || basic.usernameField === undefined, {
-    error: 'set username or usernameField, not both',
-  })
-  .refine((basic) => !basic.username?.includes(':'), { error: 'a username must not contain a colon (RFC 7617)' });
-const Header = z
-  .strictObject({
+const Basic = constrain(
+  constrain(
+    z.strictObject({
+      username: z
+        .string()
+        .max(256)
+        .optional()
+        .describe('A fixed user name; without it and usernameField the user name is empty.'),
+      usernameField: WordName.optional().describe('The field that holds the user name.'),
+      passwordField: WordName.optional().describe(
+        'The field that holds the password; `value` if left out, or an empty password where usernameField stands alone.',
+      ),
+    }),
+    {
+      message: 'set username or usernameField, not both',
+      holds: (basic) => basic.username === undefined || basic.usernameField === undefined,
+      cel: '!has(self.username) || !has(self.usernameField)',
+    },
+  ),
+  {
+    message: 'a username must not contain a colon (RFC 7617)',
+    holds: (basic) => !basic.username?.includes(':'),
+    cel: "!has(self.username) || !self.username.contains(':')",
+  },
+);
+const Header = constrain(
+  z.strictObject({
     name: z
       .string()
       .min(1)
@@ -52,11 +63,14 @@ const Header = z
       .optional()
       .describe('What the value looks like; `{value}` (or `{<field>}`) stands for the material.'),
     field: WordName.optional().describe('Which field of the material; `value` if left out.'),
-  })
-  .refine((header) => !TRANSPORT_HEADERS.has(header.name.toLowerCase()), {
-    error: 'this header belongs to the transport',
-    path: ['name'],
-  });
+  }),
+  {
+    message: 'this header belongs to the transport',
+    holds: (header) => !TRANSPORT_HEADERS.includes(header.name.toLowerCase()),
+    cel: `!(self.name.lowerAscii() in [${TRANSPORT_HEADERS.map((name) => `'${name}'`).join(', ')}])`,
+    at: 'name',
+  },
+);
 const Query = z.strictObject({
   name: z
     .string()
@@ -66,13 +80,14 @@ const Query = z.strictObject({
     .describe('The name of the parameter.'),
   field: WordName.optional().describe('Which field of the material; `value` if left out.'),
 });
-const AwsSigV4 = z.strictObject({ service: z.string(), region: z.string() });
+const AwsSigV4 = z.strictObject({
+  service: z.string().max(64).describe('The service that the signature is for, such as s3.'),
+  region: z.string().max(64).describe('The region that it is for, such as eu-central-1.'),
+});
 const Placeholder = z.strictObject({
-  in: z
-    .array(z.enum(['Header', 'Query', 'Path', 'Body']))
-    .min(1)
-    .max(4)
-    .describe('Where the placeholder is looked for.'),
+  in: setOf(z.enum(['Header', 'Query', 'Path', 'Body']), { min: 1, max: 4 }).describe(
+    'Where the placeholder is looked for.',
+  ),
   field: WordName.optional().describe('Which field of the material; `value` if left out.'),
 });
 
@@ -91,28 +106,30 @@ export type PlacementKind = keyof typeof placements;
 export const PLACEMENT_KINDS = Object.keys(placements) as PlacementKind[];
 
 /** Where in the request the material goes: exactly one slot is set. */
-export const Placement = z
-  .strictObject(placements)
-  .refine((item) => Object.values(item).filter((slot) => slot !== undefined).length === 1, {
-    error: `expected exactly one placement of ${PLACEMENT_KINDS.join(', ')}`,
-  });
+export const Placement = constrain(z.strictObject(placements), {
+  message: `expected exactly one placement of ${PLACEMENT_KINDS.join(', ')}`,
+  holds: (item) => Object.values(item).filter((slot) => slot !== undefined).length === 1,
+  cel: exactlyOneCel(PLACEMENT_KINDS),
+});
 export type Placement = z.infer<typeof Placement>;
 
 export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
 
-const CanonicalPath = z
-  .string()
-  .max(1024)
-  .regex(/^\/[\x21-\x7e]*$/, { error: 'expected an absolute path of printable ASCII' })
-  .refine((path) => !/\/\/|%|[?#\\;]|(^|\/)\.\.?(\/|$)/.test(path), {
-    error: 'expected a canonical path: no //, dot segments, %, ?, #, ; or backslash',
-  });
+const AMBIGUOUS_PATH = /\/\/|%|[?#\\;]|(^|\/)\.\.?(\/|$)/;
+const CanonicalPath = constrain(
+  z
+    .string()
+    .max(1024)
+    .regex(/^\/[\x21-\x7e]*$/, { error: 'expected an absolute path of printable ASCII' }),
+  {
+    message: 'expected a canonical path: no //, dot segments, %, ?, #, ; or backslash',
+    holds: (path) => !AMBIGUOUS_PATH.test(path),
+    cel: `!${matchesCel(AMBIGUOUS_PATH)}`,
+  },
+);
 
 export const Rule = z.strictObject({
-  methods: z
-    .array(z.enum(METHODS))
-    .min(1)
-    .max(9)
+  methods: setOf(z.enum(METHODS), { min: 1, max: 9 })
     .optional()
     .describe('Every method if left out; HEAD goes with GET only if it is listed.'),
   paths: z
@@ -135,8 +152,8 @@ export const Rule = z.strictObject({
 export type Rule = z.infer<typeof Rule>;
 
 export const Limit = z.strictObject({
-  requests: z.int().min(1).describe('How many.'),
-  window: Duration.describe('In how long, such as 1m.'),
+  requests: z.int().min(1).max(1_000_000_000).describe('How many.'),
+  window: Interval.describe('In how long, such as 1m.'),
   scope: z
     .enum(['Pod', 'Role', 'User', 'Integration'])
     .default('Pod')
@@ -145,52 +162,71 @@ export const Limit = z.strictObject({
 export type Limit = z.infer<typeof Limit>;
 
 /** Which sessions an Integration is for: every list that is given must hold one of the session's own. */
-export const Subjects = z
-  .strictObject({
-    tags: z.array(WordName).min(1).max(16).optional().describe('The session has one of these tags.'),
-    roles: z.array(WordName).min(1).max(16).optional().describe('The session has one of these roles.'),
-    serviceAccounts: z
-      .array(z.string().min(1).max(253))
-      .min(1)
-      .max(16)
+export const Subjects = constrain(
+  z.strictObject({
+    tags: setOf(WordName, { min: 1, max: 16 }).optional().describe('The session has one of these tags.'),
+    roles: setOf(WordName, { min: 1, max: 16 }).optional().describe('The session has one of these roles.'),
+    serviceAccounts: setOf(SubdomainName, { min: 1, max: 16 })
       .optional()
       .describe('The session runs as one of these ServiceAccounts.'),
-  })
-  .refine((subjects) => Object.values(subjects).some((list) => list !== undefined), {
-    error: 'expected tags, roles or serviceAccounts',
-  });
+  }),
+  {
+    message: 'expected tags, roles or serviceAccounts',
+    holds: (subjects) => Object.values(subjects).some((list) => list !== undefined),
+    cel: 'has(self.tags) || has(self.roles) || has(self.serviceAccounts)',
+  },
+);
 export type Subjects = z.infer<typeof Subjects>;
 
-const User = z
-  .strictObject({
-    session: z.strictObject({}).optional(),
-    header: z.strictObject({ name: z.string(), trust: z.literal('AgentAsserted') }).optional(),
-    jwt: z
-      .strictObject({
-        header: z.string(),
-        issuer: z.string().max(512),
-        audience: z.string(),
-        claim: z.string().default('sub'),
-      })
-      .optional(),
-  })
-  .refine((user) => Object.values(user).filter((slot) => slot !== undefined).length === 1, {
-    error: 'exactly one user selection',
-  });
+const HeaderName = z
+  .string()
+  .min(1)
+  .max(64)
+  .regex(/^[A-Za-z0-9-]+$/, { error: 'expected letters, digits and dashes' });
 
-export const CIDR = z.union([z.cidrv4(), z.cidrv6()], { error: 'expected a network such as 10.0.0.0/8 or fd00::/8' });
+const userSelections = {
+  session: z.strictObject({}).optional().describe('The one whom the session was started for.'),
+  header: z
+    .strictObject({
+      name: HeaderName.describe('The name of the header.'),
+      trust: z.literal('AgentAsserted').describe('That the agent says it is good enough.'),
+    })
+    .optional()
+    .describe('Whom the agent names in a header.'),
+  jwt: z
+    .strictObject({
+      header: HeaderName.describe('The header that carries it.'),
+      issuer: z.string().max(512).describe('Who must have issued it.'),
+      audience: z.string().max(512).describe('Whom it must be for.'),
+      claim: z.string().max(128).default('sub').describe('The claim that names the user.'),
+    })
+    .optional()
+    .describe('Whom a JWT in a header names.'),
+};
+
+const User = constrain(z.strictObject(userSelections), {
+  message: 'exactly one user selection',
+  holds: (user) => Object.values(user).filter((slot) => slot !== undefined).length === 1,
+  cel: exactlyOneCel(Object.keys(userSelections)),
+});
+
+const Network = z.union([z.cidrv4(), z.cidrv6()]);
+export const CIDR = constrain(z.string().max(50), {
+  message: 'expected a network such as 10.0.0.0/8 or fd00::/8',
+  holds: (text) => Network.safeParse(text).success,
+  cel: 'isCIDR(self)',
+});
 
 export const IntegrationSpec = z.strictObject({
   credentialRef: z
-    .strictObject({ name: LabelName, namespace: LabelName.optional() })
+    .strictObject({
+      name: LabelName.describe('Its name.'),
+      namespace: LabelName.optional().describe('Its namespace; that of the Integration if left out.'),
+    })
     .describe('The Credential; in another namespace only if its allowedConsumers say so.'),
-  hosts: z
-    .array(HostPattern)
-    .min(1)
-    .max(16)
-    .describe(
-      'Where it applies; each must be within the hosts of the Credential. Without a port: 443, or 80 for http.',
-    ),
+  hosts: setOf(HostPattern, { min: 1, max: 16 }).describe(
+    'Where it applies; each must be within the hosts of the Credential. Without a port: 443, or 80 for http.',
+  ),
   inject: z
     .array(Placement)
     .min(1)
@@ -209,9 +245,7 @@ export const IntegrationSpec = z.strictObject({
       'Which requests it covers. A Deny that matches wins; with at least one Allow, all else is denied; without rules everything is allowed.',
     ),
   limits: z.array(Limit).max(8).optional().describe('How many requests a session may make in a sliding window.'),
-  allowedNetworks: z
-    .array(CIDR)
-    .max(16)
+  allowedNetworks: setOf(CIDR, { max: 16 })
     .optional()
     .describe('Private networks that its hosts may resolve to; by default credentials go to public addresses only.'),
   allowPlaintext: z

@@ -18,14 +18,19 @@ export const SubdomainName = z
   .min(1)
   .max(253)
   .regex(SUBDOMAIN, { error: 'expected lower-case letters, digits, dashes and dots' });
+const WORD = /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/;
 /** A tag, role or field name: a Kubernetes label value that is not empty. */
 export const WordName = z
   .string()
   .min(1)
   .max(63)
-  .regex(/^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/, {
-    error: 'expected letters, digits, dashes, dots and underscores',
-  });
+  .regex(WORD, { error: 'expected letters, digits, dashes, dots and underscores' });
+/** The same as the key of a map (collection.ts). */
+export const WORD_KEY = {
+  pattern: WORD,
+  maxLength: 63,
+  message: 'expected names of letters, digits, dashes, dots and underscores',
+};
 
 const Labels = z.record(z.string(), z.string());
 

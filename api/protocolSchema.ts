@@ -23,7 +23,8 @@ export const ObjectKey = z
     error: 'expected namespace/name',
   });
 
-const Seconds = z.int().min(1).max(10_000_000);
+/** A year, as in the objects (duration.ts). */
+const Seconds = z.int().min(1).max(31_536_000);
 const Count = z.int().min(0);
 const PublicKeyPem = z.string().min(1).max(1024);
 
@@ -78,7 +79,7 @@ export const CredentialRecord = z
     leaseSeconds: z.int().min(1).max(86_400),
     consumerNamespaces: z.array(z.union([z.literal('*'), LabelName])).max(1024),
     maxUses: z.int().min(1).max(USES_LIMIT).optional(),
-    maxLifetimeSeconds: z.int().min(1).max(31_536_000).optional(),
+    maxLifetimeSeconds: Seconds.optional(),
     auditStrict: z.literal(true).optional(),
     source: z.enum(['secret', 'store', 'generated']),
     generated: z
