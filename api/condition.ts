@@ -27,8 +27,12 @@ export const CONDITION_REASONS = {
   Accepted: 'The object is valid and in force as written.',
   ResolvedRefs: 'Everything this object refers to exists and may be used.',
   Programmed: 'Sidecars of matching sessions have it.',
+  Invalid:
+    'The stored object is not valid for this version of Sidekey; correct what the message names. What was last good stays in force.',
   SourceNotSupported: 'This source is not available in this version; use secret, store or generated.',
   SecretDoesNotExist: 'Create the Secret that the Credential names, in the same namespace.',
+  SecretForbidden: 'The operator may not read Secrets in this namespace; the message has the command that lets it.',
+  SecretPending: 'Secrets of the namespace are being read; this passes by itself.',
   SecretKeyDoesNotExist: 'Add the key to the Secret, or name one that it has.',
   MaterialMissing: 'Give the value with `sidekey credential set NAME`.',
   MaterialExpired: 'The version in force is older than maxLifetime and is not leased any more; give it a new value.',

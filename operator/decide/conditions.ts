@@ -6,6 +6,7 @@ import {
   type ObjectStatus,
 } from '../../api/condition.ts';
 import { sourceKind } from '../../api/credential.ts';
+import type { InvalidObject } from '../source/objectSource.ts';
 import type { CredentialVerdict } from './credentialVerdict.ts';
 import type { DecideInput } from './input.ts';
 import type { IntegrationVerdict } from './integrationVerdict.ts';
@@ -66,6 +67,27 @@ export function integrationStatus(
     ],
     input,
   );
+}
+
+/** What an object says that is stored although it is not valid; `lastGood` is the status of what is in force of it. */
+export function invalidStatus(
+  { generation, key, kind, message }: InvalidObject,
+  lastGood: ObjectStatus | undefined,
+  input: DecideInput,
+): ObjectStatus {
+  const said = no({ reason: 'Invalid', message });
+  const wrong: [ConditionType, Said][] = [
+    ['Ready', said],
+    ...(kind === 'Integration' ? [['Accepted', said] as [ConditionType, Said]] : []),
+  ];
+  const { conditions, observedGeneration } = statusOf(`${kind} ${key}`, generation, wrong, input);
+  const types = new Set(conditions.map(({ type }) => type));
+  const rest = (lastGood?.conditions ?? []).filter(({ type }) => !types.has(type));
+  return {
+    ...lastGood,
+    ...(observedGeneration !== undefined && { observedGeneration }),
+    conditions: [...conditions, ...rest],
+  };
 }
 
 export function isReady(status: ObjectStatus): boolean {

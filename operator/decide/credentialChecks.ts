@@ -1,6 +1,6 @@
 import { type Credential, sourceKind } from '../../api/credential.ts';
 import { MATERIAL_LIMIT_BYTES } from '../../api/fields.ts';
-import type { SecretValue } from '../source/objectSource.ts';
+import type { SecretValue, UnreadableSecret } from '../source/objectSource.ts';
 import type { HeldCredential } from './held.ts';
 import { materialProblem } from './materialProblem.ts';
 import { wildcardTooWide } from './publicSuffix.ts';
@@ -18,6 +18,8 @@ export interface CredentialContext {
   credential: Credential;
   /** The Secret that it names, if there is one. */
   secret: SecretValue | undefined;
+  /** Why that cannot be told. */
+  unreadable: UnreadableSecret | undefined;
   held: HeldCredential | undefined;
 }
 
@@ -51,6 +53,19 @@ const sourceNotSupported: Check<CredentialContext> = {
       ? undefined
       : `spec.source.${kind} is not available in this version; use ${SUPPORTED_SOURCES.join(', ')}.`;
   },
+};
+
+const secretForbidden: Check<CredentialContext> = {
+  reason: 'SecretForbidden',
+  condition: 'SourceResolved',
+  violation: ({ unreadable }) => (unreadable?.reason === 'SecretForbidden' ? unreadable.message : undefined),
+};
+
+const secretPending: Check<CredentialContext> = {
+  reason: 'SecretPending',
+  condition: 'SourceResolved',
+  violation: ({ secret, unreadable }) =>
+    secret === undefined && unreadable?.reason === 'SecretPending' ? unreadable.message : undefined,
 };
 
 const secretDoesNotExist: Check<CredentialContext> = {
@@ -109,6 +124,8 @@ export const CREDENTIAL_CHECKS: readonly Check<CredentialContext>[] = [
   deliveryNotSupported,
   credentialWildcardTooWide,
   sourceNotSupported,
+  secretForbidden,
+  secretPending,
   secretDoesNotExist,
   secretKeyDoesNotExist,
   invalidMaterial,

@@ -55,7 +55,8 @@ export function judgeCredential(object: SourceObject<Credential>, input: DecideI
   const secretKey = secretSource && `${namespace}/${secretSource.name}`;
   const secret = secretKey === undefined ? undefined : source.secrets.get(secretKey)?.value;
   const heldCredential = held.credentials.get(key);
-  const violations = firstViolations(CREDENTIAL_CHECKS, { credential, secret, held: heldCredential });
+  const unreadable = secretKey === undefined ? undefined : source.unreadableSecrets.get(secretKey);
+  const violations = firstViolations(CREDENTIAL_CHECKS, { credential, secret, unreadable, held: heldCredential });
   const resolved = violations.get('SourceResolved');
   const kind = sourceKind(credential.spec.source);
   const inForce = isSupported(kind) && !violations.has('Stored');

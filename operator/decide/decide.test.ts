@@ -41,6 +41,10 @@ const across = (allowed: string) =>
   SECRET +
   inOther(integrationYaml()).replace('{name: key}', '{name: key, namespace: default}');
 
+const sourceWith = (yaml: string, changes: Partial<DecideInput['source']>): Partial<DecideInput> => ({
+  source: { ...inputOf(yaml).source, ...changes },
+});
+
 const rows: Row[] = [
   {
     name: 'a source of a later version',
@@ -74,6 +78,43 @@ const rows: Row[] = [
     type: 'SourceResolved',
     reason: 'SecretDoesNotExist',
     message: /no Secret keys in namespace default/,
+    inForce: true,
+  },
+  {
+    name: 'Secrets that may not be read',
+    yaml: credentialYaml(),
+    changes: sourceWith(credentialYaml(), {
+      unreadableSecrets: new Map([['default/keys', { reason: 'SecretForbidden', message: 'run: kubectl create …' }]]),
+    }),
+    id: credential,
+    type: 'SourceResolved',
+    reason: 'SecretForbidden',
+    message: /kubectl create/,
+    inForce: true,
+  },
+  {
+    name: 'Secrets that were not read yet',
+    yaml: credentialYaml(),
+    changes: sourceWith(credentialYaml(), {
+      unreadableSecrets: new Map([['default/keys', { reason: 'SecretPending', message: 'they are being read' }]]),
+    }),
+    id: credential,
+    type: 'SourceResolved',
+    reason: 'SecretPending',
+    inForce: true,
+  },
+  {
+    name: 'an Integration that is not valid any more',
+    yaml: GOOD,
+    changes: sourceWith(GOOD, {
+      invalid: new Map([
+        [integration, { kind: 'Integration', key: 'default/example', file: 'a', generation: 1, message: 'spec.x' }],
+      ]),
+    }),
+    id: integration,
+    type: 'Accepted',
+    reason: 'Invalid',
+    message: /spec\.x/,
     inForce: true,
   },
   {
@@ -396,6 +437,27 @@ test('how long and how often a version may be used is told to the store, and whe
   expect(decide(input).plan.putCredentials[0]!.record).toMatchObject({ maxLifetimeSeconds: 7_200, maxUses: 3 });
   expect(after.statuses[0]!.status).toMatchObject({ expirationTime: '2026-06-01T13:00:00.000Z' });
   expect(condition(after, credential, 'Ready')).toMatchObject({ status: 'True' });
+});
+
+test('material stays in the store while its Secret may not be read, and an invalid object that was never valid says so', () => {
+  const yaml = credentialYaml() + SECRET;
+  const input = inputOf(yaml);
+  const held = carriedOut(input, decide(input).plan);
+  const without = inputOf(credentialYaml()).source;
+  const unreadableSecrets = new Map([['default/keys', { reason: 'SecretForbidden' as const, message: 'forbidden' }]]);
+  const invalid = new Map([
+    [
+      'Credential default/old',
+      { kind: 'Credential' as const, key: 'default/old', file: 'a', generation: 7, message: 'm' },
+    ],
+  ]);
+  const decision = decide({ ...held, source: { ...without, unreadableSecrets, invalid } });
+  expect(Object.values(decision.plan).flat()).toEqual([]);
+  expect(condition(decision, credential, 'Ready')).toMatchObject({ status: 'False', reason: 'SecretForbidden' });
+  expect(condition(decision, 'Credential default/old', 'Ready')).toMatchObject({
+    reason: 'Invalid',
+    observedGeneration: 7,
+  });
 });
 
 test('every reason can be reached', () => {

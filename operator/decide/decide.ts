@@ -1,6 +1,6 @@
 import { credentialKeyOf } from '../../api/integration.ts';
 import type { StatusFile } from '../../api/statusFile.ts';
-import { credentialStatus, integrationStatus, isReady } from './conditions.ts';
+import { credentialStatus, integrationStatus, invalidStatus, isReady } from './conditions.ts';
 import { settleConflicts } from './conflicts.ts';
 import { type CredentialView, judgeCredential, viewOf, viewOfHeld } from './credentialVerdict.ts';
 import type { DecideInput } from './input.ts';
@@ -41,6 +41,7 @@ export function decide(input: DecideInput): Decision {
   for (const [key, held] of input.held.credentials)
     if (!source.credentials.has(key) && views.has(key) && held.version > 0) ready.add(key);
   for (const verdict of integrations) statuses.push(integrationEntry(verdict, ready, input));
+  showInvalid(statuses, input);
   statuses.sort((a, b) => compare(a.kind, b.kind) || compare(a.key, b.key));
   return {
     plan: planOf(credentials, integrations, input),
@@ -63,6 +64,18 @@ function integrationEntry(
     hosts: object.value.spec.hosts,
     credential: credentialKey,
   };
+}
+
+/** An object that is not valid says so, whatever holds of what was last good of it. */
+function showInvalid(statuses: StatusFile['objects'], input: DecideInput): void {
+  if (input.source.invalid.size === 0) return;
+  const byId = new Map(statuses.map((entry) => [`${entry.kind} ${entry.key}`, entry]));
+  for (const [id, invalid] of input.source.invalid) {
+    const entry = byId.get(id);
+    const status = invalidStatus(invalid, entry?.status, input);
+    if (entry !== undefined) entry.status = status;
+    else statuses.push({ kind: invalid.kind, key: invalid.key, file: invalid.file, status });
+  }
 }
 
 function compare(a: string, b: string): number {

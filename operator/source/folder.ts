@@ -107,7 +107,13 @@ export class FolderSource implements ObjectSource {
         message: `the folder has more than ${OBJECTS_LIMIT} objects; ${left} of them, last by path, are not read`,
       });
     }
-    return { ...this.#objects(first), problems, unread: { anything, objects: unread } };
+    return {
+      ...this.#objects(first),
+      problems,
+      unreadableSecrets: new Map(),
+      invalid: new Map(),
+      unread: { anything, objects: unread },
+    };
   }
 
   #objects(all: ReadonlyMap<string, { file: string; object: ReadObject }>) {
@@ -181,5 +187,7 @@ const emptySnapshot: SourceSnapshot = {
   secrets: new Map(),
   namespaces: new Map(),
   problems: [],
+  unreadableSecrets: new Map(),
+  invalid: new Map(),
   unread: { anything: true, objects: new Set() },
 };

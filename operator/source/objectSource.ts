@@ -34,6 +34,21 @@ export interface Problem {
   message: string;
 }
 
+/** Why a Secret that a Credential names cannot be told to be there or not. */
+export interface UnreadableSecret {
+  reason: 'SecretForbidden' | 'SecretPending';
+  message: string;
+}
+
+/** An object that is stored although it is not valid. */
+export interface InvalidObject {
+  kind: 'Credential' | 'Integration';
+  key: string;
+  file: string;
+  generation: number;
+  message: string;
+}
+
 /** Everything a source knows at one moment. */
 export interface SourceSnapshot {
   credentials: ReadonlyMap<string, SourceObject<Credential>>;
@@ -42,6 +57,10 @@ export interface SourceSnapshot {
   /** Labels of each namespace. */
   namespaces: ReadonlyMap<string, Readonly<Record<string, string>>>;
   problems: readonly Problem[];
+  /** By key of the Secret; what was last read of it, if anything, is still in `secrets`. */
+  unreadableSecrets: ReadonlyMap<string, UnreadableSecret>;
+  /** By `Kind namespace/name`; what was last good of it, if anything, is still above. */
+  invalid: ReadonlyMap<string, InvalidObject>;
   /**
    * What may exist although it is not above, because it could not be read even once: it must not be taken for deleted.
    * `Kind namespace/name`, or `anything` where not even that could be told.

@@ -34,6 +34,8 @@ export function inputOf(yaml: string, changes: Partial<DecideInput> = {}): Decid
       secrets,
       namespaces,
       problems: [],
+      unreadableSecrets: new Map(),
+      invalid: new Map(),
       unread: { anything: false, objects: new Set() },
     },
     held: { credentials: new Map(), integrations: new Map() },
