@@ -15,10 +15,14 @@ export interface Bounds {
   bodyTimeoutMs: number;
   /** Until the head of the answer: models may think for minutes. */
   answerTimeoutMs: number;
+  /** From the first byte of the answer's head to its end, however steadily it drips. */
+  headTotalMs: number;
   /** Between two bytes of an answer, and of a tunnel. */
   silenceTimeoutMs: number;
   /** Bytes of later, pipelined requests that are kept while one is being answered. */
   pipelineLimitBytes: number;
+  /** For the first grants of a session. */
+  grantsWaitMs: number;
 }
 
 export const defaultBounds: Bounds = {
@@ -28,8 +32,10 @@ export const defaultBounds: Bounds = {
   idleTimeoutMs: 120_000,
   bodyTimeoutMs: 60_000,
   answerTimeoutMs: 600_000,
+  headTotalMs: 60_000,
   silenceTimeoutMs: 600_000,
   pipelineLimitBytes: 64 * 1024,
+  grantsWaitMs: 10_000,
 };
 
 type Check = (value: unknown) => boolean;

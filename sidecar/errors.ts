@@ -7,6 +7,11 @@ export const REFUSALS = {
     retryable: false,
     help: 'The request is not well-formed HTTP/1.1, or means different things to different readers.',
   },
+  NoAuthority: {
+    status: 400,
+    retryable: false,
+    help: 'The captured connection names no host (TLS without SNI, plain HTTP without Host, or neither of both), so there is no telling where to send it.',
+  },
   AmbiguousPath: {
     status: 400,
     retryable: false,

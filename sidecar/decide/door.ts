@@ -8,7 +8,13 @@ export type Door =
       readonly ownPorts: ReadonlySet<number>;
     }
   | {
-      /** Inside a CONNECT tunnel: its target, with the scheme of what was spoken in it. */
+      /** Redirected here on its way to some address at this port, which is all that is known of where it was going. */
+      readonly kind: 'captured';
+      readonly port: number;
+      readonly ownPorts: ReadonlySet<number>;
+    }
+  | {
+      /** Inside a tunnel: the target of CONNECT, or the SNI and port of a captured connection, with the scheme of what was spoken in it. */
       readonly kind: 'tunnel';
       readonly authority: Authority;
     };

@@ -27,7 +27,7 @@ interface Target {
   readonly query: string;
 }
 
-/** The one authority of a request, or why there is none: AuthorityMismatch, UnknownAlias, LoopDetected, MalformedRequest. */
+/** The one authority of a request, or why there is none: AuthorityMismatch, NoAuthority, UnknownAlias, LoopDetected, MalformedRequest. */
 export function locate(door: Door, head: Addressed, table: GrantTable): Located | Refusal {
   const target = parseTarget(head);
   if (target === undefined)
@@ -35,9 +35,38 @@ export function locate(door: Door, head: Addressed, table: GrantTable): Located 
       'MalformedRequest',
       'the request target is neither a path nor an http:// or https:// URL of a plain host',
     );
-  return door.kind === 'tunnel'
-    ? inTunnel(door.authority, target, head, table)
-    : atListener(door.ownPorts, target, head, table);
+  switch (door.kind) {
+    case 'proxy':
+      return atListener(door.ownPorts, target, head, table);
+    case 'captured':
+      return captured(door, target, head, table);
+    case 'tunnel':
+      return inTunnel(door.authority, target, head, table);
+  }
+}
+
+/** As if a client of a proxy had named Host and the port in an absolute-form target. */
+function captured(
+  { port, ownPorts }: Extract<Door, { kind: 'captured' }>,
+  target: Target,
+  head: Addressed,
+  table: GrantTable,
+): Located | Refusal {
+  const named = hostOf(head);
+  if (named === undefined)
+    return refuse(
+      'NoAuthority',
+      'the connection was captured, and without Host there is no telling where it was going',
+    );
+  if (named.port !== port)
+    return refuse(
+      'AuthorityMismatch',
+      `Host names ${authorityText(named)}, but the connection was made to port ${port}`,
+    );
+  const { authority } = target;
+  if (authority !== undefined && !(authority.scheme === 'http' && sameHost(authority, named)))
+    return mismatch(`the request target names ${authorityText(authority)}`, named, 'Host');
+  return atListener(ownPorts, { ...target, authority: named }, head, table);
 }
 
 function inTunnel(authority: Authority, target: Target, head: Addressed, table: GrantTable): Located | Refusal {

@@ -49,6 +49,8 @@ export class Attempt implements UpstreamHandler, AnswerSink {
   readonly #request: RequestHead;
   readonly #up: Outbox;
   #reader: HeadBuffer | undefined;
+  /** Set where a head did not come in one piece. */
+  #headSinceMs: number | undefined;
   #answer: Answer | undefined;
   #held: { head: ResponseHead; bytes: Buffer; offset: number } | undefined;
   #interims = 0;
@@ -220,6 +222,7 @@ export class Attempt implements UpstreamHandler, AnswerSink {
     const reader = this.#reader!;
     let rest = chunk;
     while (reader.push(rest)) {
+      this.#headSinceMs = undefined;
       const { bytes, headEnd } = reader;
       this.scrubber?.head(bytes, 0, headEnd);
       const head = parseResponseHead(bytes, headEnd, this.#request.method);
@@ -233,6 +236,12 @@ export class Attempt implements UpstreamHandler, AnswerSink {
       if (headEnd === bytes.length) return;
       rest = bytes.subarray(headEnd);
     }
+    this.#headSinceMs ??= this.#agent.context.nowMs;
+  }
+
+  /** For how long the head of an answer has been coming, to the accuracy of the sweep. */
+  headMs(nowMs: number): number {
+    return this.#headSinceMs === undefined || this.#answer !== undefined ? 0 : nowMs - this.#headSinceMs;
   }
 
   #interim(head: ResponseHead): void {

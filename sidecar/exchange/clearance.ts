@@ -4,6 +4,7 @@ import { type Located, locate } from '../decide/locate.ts';
 import { type Refusal, refuse } from '../errors.ts';
 import type { Entry } from '../grants/entry.ts';
 import type { HeldLease } from '../grants/lease.ts';
+import { unusableGrants } from '../grants/unusable.ts';
 import type { RequestHead } from '../http1/message.ts';
 import type { UpstreamConnection } from '../upstream/upstreams.ts';
 import type { AgentSide } from './agentSide.ts';
@@ -57,13 +58,27 @@ export class Clearance {
     return this.#requestId;
   }
 
+  /** Calls back within a bounded time: when there is something to decide by, or at once if too many wait for that already. */
+  awaitGrants(callback: () => void): void {
+    const { grants } = this.#agent.context.deps;
+    let full = false;
+    this.#await((settled) => {
+      const leave = grants.wait(() => {
+        if (settled()) callback();
+      });
+      full = leave === undefined;
+      return leave ?? nothing;
+    });
+    if (full) callback();
+  }
+
   /** The decision, made once for each request by the table of this moment. */
   decide(): Refusal | undefined {
     const { deps, draining } = this.#agent.context;
     const { grants } = deps;
     if (draining) return refuse('Draining', 'The sidecar takes no new requests.', 1);
-    if (grants.ended !== undefined) return refuse('Revoked', 'The session is over.');
-    if (!grants.ready) return refuse('StoreUnavailable', 'The grants of this session are not known yet.', 1);
+    const unusable = unusableGrants(grants);
+    if (unusable !== undefined) return unusable;
     const located = locate(this.#agent.door, this.#request, grants.table);
     if ('kind' in located) return located;
     this.#located = located;
@@ -183,3 +198,5 @@ export class Clearance {
     };
   }
 }
+
+function nothing(): void {}

@@ -80,6 +80,11 @@ export class Exchange implements AttemptOwner, Cuttable {
   }
 
   start(): void {
+    if (this.#agent.context.deps.grants.known) this.#decide();
+    else this.#clearance.awaitGrants(() => this.#decide());
+  }
+
+  #decide(): void {
     this.#guarded(() => {
       const refusal = this.#clearance.decide();
       if (refusal !== undefined) {
@@ -328,7 +333,7 @@ export class Exchange implements AttemptOwner, Cuttable {
     const { limits } = this.#agent.context.deps;
     switch (this.#state) {
       case 'sent':
-        this.#sweepSent(overdue(attempt!, this.#request.expectContinue, silentMs, limits), silentMs);
+        this.#sweepSent(overdue(attempt!, this.#request.expectContinue, { nowMs, silentMs }, limits), silentMs);
         break;
       case 'refreshing':
         if (silentMs <= REFRESH_LIMIT_MS) break;
@@ -354,7 +359,9 @@ export class Exchange implements AttemptOwner, Cuttable {
     if (whose === undefined) return;
     const seconds = Math.round(silentMs / 1_000);
     const upstream = this.#clearance.authority;
-    if (whose === 'agent')
+    if (whose === 'head')
+      this.#fail(refuse('UpstreamTimeout', `The head of the answer of ${upstream} was not whole in time.`));
+    else if (whose === 'agent')
       this.#fail(refuse('RequestTimeout', `Nothing of the request's body has come for ${seconds} s.`));
     else {
       const what = whose === 'upstream' ? 'read on' : 'answer';

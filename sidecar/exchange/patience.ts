@@ -5,7 +5,7 @@ import type { Attempt } from './attempt.ts';
 export const REFRESH_LIMIT_MS = 10_000;
 
 /** What has taken too long while no answer has come. */
-export type Overdue = 'agent' | 'upstream' | 'answer' | undefined;
+export type Overdue = 'agent' | 'upstream' | 'answer' | 'head' | undefined;
 
 /** Tells, by how many bytes have moved at all, for how long nothing has: no chunk needs a look at the clock. */
 export class Patience {
@@ -26,8 +26,14 @@ export class Patience {
   }
 }
 
-/** Whose turn it is, if nothing has moved for too long since the request was sent, or while its body is. */
-export function overdue(attempt: Attempt, expectContinue: boolean, silentMs: number, limits: Bounds): Overdue {
+/** Whose turn it is, if nothing has moved for too long since the request was sent, or while its body is; or the answer's head drips. */
+export function overdue(
+  attempt: Attempt,
+  expectContinue: boolean,
+  { nowMs, silentMs }: { nowMs: number; silentMs: number },
+  limits: Bounds,
+): Overdue {
+  if (attempt.headMs(nowMs) > limits.headTotalMs) return 'head';
   // An agent that awaits 100 Continue sends nothing until the upstream has spoken.
   if (attempt.body.done || expectContinue) return silentMs > limits.answerTimeoutMs ? 'answer' : undefined;
   if (silentMs <= limits.bodyTimeoutMs) return undefined;

@@ -5,6 +5,7 @@ import type { Clock } from '../../lib/clock.ts';
 import type { Logger } from '../../lib/log.ts';
 import { type LeaseSource, Leases } from './leases.ts';
 import { GrantTable } from './table.ts';
+import { WaitingRoom } from './waitingRoom.ts';
 
 /** Leases fetched before anything asks for them, so that the first request is fast. */
 const PREFETCH_LIMIT = 8;
@@ -14,6 +15,8 @@ export interface LiveGrantsOptions {
   log: Logger;
   /** Where leases come from: the store. */
   source: LeaseSource;
+  /** Longest that a request waits for the first grants; 0: not at all. */
+  waitMs?: number;
 }
 
 type RevokedListener = (integration: string) => void;
@@ -28,14 +31,17 @@ export class LiveGrants {
   readonly #revoked = new Map<string, RevokedGrant>();
   readonly #revokedListeners = new Set<RevokedListener>();
   readonly #versionListeners = new Set<VersionListener>();
+  readonly #waiting: WaitingRoom;
   #table = GrantTable.empty;
   readonly #settled = Promise.withResolvers<void>();
   #ready = false;
   #ended: string | undefined;
+  #unadmitted: string | undefined;
 
   constructor(options: LiveGrantsOptions) {
     this.#log = options.log;
     this.leases = new Leases(options);
+    this.#waiting = new WaitingRoom(options.waitMs ?? 0);
   }
 
   /** Compiled anew at each change; take it once per request. */
@@ -53,9 +59,29 @@ export class LiveGrants {
     return Promise.race([this.#settled.promise, delay(limitMs, undefined, { ref: false })]);
   }
 
+  /** Whether a request can be decided on now, be it that all are refused; otherwise it may `wait`. */
+  get known(): boolean {
+    return this.#ready || this.#ended !== undefined || this.#unadmitted !== undefined;
+  }
+
+  /** Calls back once `known`, or late enough; not at all, returning undefined, where too many wait. Returns how to call it off. */
+  wait(callback: () => void): (() => void) | undefined {
+    return this.#waiting.enter(callback);
+  }
+
+  /** Requests that wait. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   /** Why the session is over, if it is: each request is then refused as Revoked. */
   get ended(): string | undefined {
     return this.#ended;
+  }
+
+  /** Why there has been no session yet, where the store has said so. */
+  get unadmitted(): string | undefined {
+    return this.#unadmitted;
   }
 
   /** Told of each Integration that this session may not use any more: what runs under it is cut. Returns how to stop listening. */
@@ -98,14 +124,44 @@ export class LiveGrants {
     }
   }
 
-  /** The session is over: everything is given up, for good. */
+  /** The session is over: everything is given up, and every request refused unless another one begins. */
   end(reason: string): void {
     if (this.#ended !== undefined) return;
     this.#ended = reason;
     this.#settled.resolve();
     this.#log.warn({ reason }, 'the session has ended; every request is refused from now on');
+    this.#forget();
+    this.#waiting.open();
+  }
+
+  /** The session is lost, and another one is asked for: everything is given up, and requests wait. */
+  lose(): void {
+    this.#forget();
+  }
+
+  /** The store does not take this sidecar, and never has: requests need not wait. */
+  refuse(reason: string): void {
+    this.#unadmitted = reason;
+    this.#waiting.open();
+  }
+
+  /** A session begins, of which nothing is known yet. */
+  begin(): void {
+    this.#ended = undefined;
+    this.#unadmitted = undefined;
+    this.#ready = false;
+  }
+
+  /** For good. */
+  close(): void {
     this.leases.end();
+    this.#waiting.open();
+  }
+
+  #forget(): void {
+    this.#ready = false;
     this.#revoked.clear();
+    this.leases.grant(new Set());
     this.#revoke([...this.#grants.keys()], []);
   }
 
@@ -125,6 +181,7 @@ export class LiveGrants {
     if (!this.#ready) {
       this.#ready = true;
       this.#settled.resolve();
+      this.#waiting.open();
       const usable = Object.keys(versions).filter((credential) => versions[credential] !== 0);
       for (const credential of usable.slice(0, PREFETCH_LIMIT)) this.leases.prefetch(credential);
     }

@@ -1,14 +1,11 @@
 import type { Socket } from 'node:net';
 import { authorityText } from '../decide/authority.ts';
 import { REFUSALS, type Refusal, refuse } from '../errors.ts';
-import { refusalAnswer } from '../exchange/refusalAnswer.ts';
 import { Splice } from '../exchange/splice.ts';
 import { NO_SEAT } from '../roster.ts';
 import type { UpstreamConnection } from '../upstream/upstreams.ts';
-import type { Opened } from './connect.ts';
 import type { ListenContext, Member } from './context.ts';
-
-export const ESTABLISHED = 'HTTP/1.1 200 Connection Established\r\n\r\n';
+import type { Manners, Opened } from './opened.ts';
 
 /** A tunnel to a host of no Integration: bytes only, no credential, and the host's own certificate for the agent to see. */
 export class BlindTunnel implements Opened, Member {
@@ -16,6 +13,7 @@ export class BlindTunnel implements Opened, Member {
   readonly #context: ListenContext;
   readonly #host: string;
   readonly #port: number;
+  readonly #manners: Manners;
   readonly #startedMs: number;
   #socket!: Socket;
   #held: Buffer | undefined;
@@ -26,10 +24,11 @@ export class BlindTunnel implements Opened, Member {
   #progressMs: number;
   #recorded = false;
 
-  constructor(context: ListenContext, host: string, port: number) {
+  constructor(context: ListenContext, host: string, port: number, manners: Manners) {
     this.#context = context;
     this.#host = host;
     this.#port = port;
+    this.#manners = manners;
     this.#startedMs = context.deps.clock.monotonicMs();
     this.#progressMs = context.nowMs;
   }
@@ -73,7 +72,7 @@ export class BlindTunnel implements Opened, Member {
   /** Only now, as an agent told 200 would take a failure of ours for one of the host. */
   #join(upstream: UpstreamConnection): void {
     const socket = this.#socket;
-    socket.write(ESTABLISHED);
+    if (this.#manners.established !== '') socket.write(this.#manners.established);
     const splice = new Splice({
       client: socket,
       upstream,
@@ -89,7 +88,7 @@ export class BlindTunnel implements Opened, Member {
 
   #refuse(refusal: Refusal): void {
     this.#record(REFUSALS[refusal.code].status, refusal, 0, 0);
-    this.#socket.write(refusalAnswer(refusal, { headOnly: false, close: true }));
+    this.#socket.write(this.#manners.refusal(refusal));
     this.#socket.destroySoon();
   }
 

@@ -16,7 +16,8 @@ import { openConnect } from './connect.ts';
 import type { ListenContext, Member } from './context.ts';
 import { Lingering } from './lingering.ts';
 
-type Phase = 'idle' | 'head' | 'exchange' | 'switched' | 'gone';
+/** `waiting`: for the first grants, with a CONNECT. */
+type Phase = 'idle' | 'head' | 'waiting' | 'exchange' | 'switched' | 'gone';
 
 /**
  * One connection of an agent that speaks HTTP/1.1, plain or decrypted: its requests one after the other, each answered before
@@ -34,6 +35,8 @@ export class ClientConnection implements AgentSide, Member {
   #sinceMs: number;
   #exchange: Exchange | undefined;
   #splice: Splice | undefined;
+  /** Calls off the wait. */
+  #cancel: (() => void) | undefined;
   #held: Buffer | undefined;
   #ended = false;
   #feeding = false;
@@ -123,6 +126,9 @@ export class ClientConnection implements AgentSide, Member {
             refuse('RequestTimeout', `The request head did not come within ${limits.headTimeoutMs / 1000} s.`),
           );
         break;
+      case 'waiting':
+        if (this.#ended) this.context.closedPeers.ask(this.socket, this.#abandoned);
+        break;
       case 'exchange':
         if (this.#ended) this.context.closedPeers.ask(this.socket, this.#abandoned);
         this.#exchange?.sweep(nowMs);
@@ -143,6 +149,9 @@ export class ClientConnection implements AgentSide, Member {
         case 'head':
           if (this.#held === undefined && !this.#feeding) this.#feed(chunk);
           else this.#hold(chunk);
+          break;
+        case 'waiting':
+          this.#hold(chunk);
           break;
         case 'exchange':
           this.#exchangeData(chunk);
@@ -235,6 +244,23 @@ export class ClientConnection implements AgentSide, Member {
   }
 
   #connect(request: RequestHead): void {
+    const { grants } = this.context.deps;
+    if (!grants.known) {
+      this.#phase = 'waiting';
+      this.#cancel = grants.wait(() => {
+        this.#cancel = undefined;
+        try {
+          this.#open(request);
+        } catch (error) {
+          this.#fault(error);
+        }
+      });
+      if (this.#cancel !== undefined) return;
+    }
+    this.#open(request);
+  }
+
+  #open(request: RequestHead): void {
     const opened = openConnect(this.context, this.door, request);
     if ('kind' in opened) {
       this.#refuse(opened, request);
@@ -288,7 +314,7 @@ export class ClientConnection implements AgentSide, Member {
     try {
       if (this.#phase === 'switched') this.#splice!.clientEnd();
       else if (this.#phase === 'exchange') this.#endedInside();
-      else if (this.#held === undefined) this.#leave();
+      else if (this.#phase !== 'waiting' && this.#held === undefined) this.#leave();
     } catch (error) {
       this.#fault(error);
     }
@@ -303,7 +329,7 @@ export class ClientConnection implements AgentSide, Member {
 
   /** Nobody waits for the answer any more. */
   readonly #abandoned = (): void => {
-    if (this.#phase === 'exchange') this.socket.destroy();
+    if (this.#phase === 'exchange' || this.#phase === 'waiting') this.socket.destroy();
   };
 
   readonly #drain = (): void => {
@@ -320,6 +346,7 @@ export class ClientConnection implements AgentSide, Member {
     const phase = this.#phase;
     this.#phase = 'gone';
     this.context.remove(this);
+    this.#cancel?.();
     try {
       if (phase === 'switched') this.#splice!.clientClosed();
       this.#exchange?.agentGone();

@@ -1,5 +1,6 @@
 import type { SidecarDeps } from '../deps.ts';
 import type { InFlight } from '../exchange/inFlight.ts';
+import type { RefusedConnections } from '../record/refusedConnections.ts';
 import type { Seated } from '../roster.ts';
 import type { AgentReads } from './agentReads.ts';
 import type { ClosedPeers } from './closedPeers.ts';
@@ -20,6 +21,7 @@ export interface ListenContext {
   readonly inFlight: InFlight;
   readonly closedPeers: ClosedPeers;
   readonly reads: AgentReads;
+  readonly refused: RefusedConnections;
   readonly draining: boolean;
   /** Monotonic milliseconds, as of the last sweep: what timeouts are counted from without asking the clock each time. */
   readonly nowMs: number;

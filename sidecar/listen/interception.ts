@@ -5,10 +5,9 @@ import type { Door } from '../decide/door.ts';
 import { refuse } from '../errors.ts';
 import { logFault } from '../exchange/fault.ts';
 import { NO_SEAT } from '../roster.ts';
-import { ESTABLISHED } from './blindTunnel.ts';
 import { ClientConnection } from './clientConnection.ts';
-import type { Opened } from './connect.ts';
 import type { ListenContext, Member } from './context.ts';
+import type { Manners, Opened } from './opened.ts';
 
 /** ContentType handshake of a TLS record (RFC 8446 section 5.1), with which every ClientHello begins. */
 const TLS_HANDSHAKE = 0x16;
@@ -16,22 +15,24 @@ const HTTP_1_1 = 'http/1.1';
 
 /**
  * A tunnel to a host of an Integration, from the 200 to the first request: TLS is terminated with a certificate for the very
- * host of CONNECT, plain HTTP is taken as it is. Whether a credential goes along is decided afresh for each request.
+ * host of CONNECT or SNI, plain HTTP is taken as it is. Whether a credential goes along is decided afresh for each request.
  */
 export class Interception implements Opened, Member {
   seat = NO_SEAT;
   readonly #context: ListenContext;
   readonly #host: string;
   readonly #port: number;
+  readonly #manners: Manners;
   readonly #startedMs: number;
   #socket!: Socket;
   #secure: TLSSocket | undefined;
   #over = false;
 
-  constructor(context: ListenContext, host: string, port: number) {
+  constructor(context: ListenContext, host: string, port: number, manners: Manners) {
     this.#context = context;
     this.#host = host;
     this.#port = port;
+    this.#manners = manners;
     this.#startedMs = context.nowMs;
   }
 
@@ -40,7 +41,7 @@ export class Interception implements Opened, Member {
     this.#context.add(this);
     this.#context.handshakes++;
     socket.on('close', this.#finish).on('end', this.#ended);
-    socket.write(ESTABLISHED);
+    if (this.#manners.established !== '') socket.write(this.#manners.established);
     if (rest !== undefined) this.#first(rest);
     else if (ended) this.destroy();
     else {
