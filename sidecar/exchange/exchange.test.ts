@@ -1,5 +1,5 @@
 import { gzipSync } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { dial, echoHeads, grantFor, INTEGRATION, MATERIAL, PLACEHOLDER, startProxy } from '../listen/testkit.ts';
 import { get as GET, post as POST, parsed, setUp, until as waitUntil } from './testkit.ts';
 
@@ -256,6 +256,24 @@ describe('an answer', () => {
     const patient = await dial(proxy.port);
     const { head } = await patient.send(GET(`${url}/`, host)).answer();
     expect(parsed(head)).toMatchObject({ status: 504, code: 'UpstreamTimeout' });
+  });
+
+  test('whose head drips, though never silent for long, is given up in time', async () => {
+    const { proxy, host, url, upstream } = await setUp({ limits: { headTotalMs: 200 } });
+    const agent = await dial(proxy.port);
+    agent.send(GET(`${url}/`, host));
+    const peer = await upstream.next();
+    await peer.until('\r\n\r\n');
+    const bytes = [...`HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nX-Drip: ${'x'.repeat(10_000)}`];
+    const drip = setInterval(() => peer.send(bytes.shift()!), 10);
+    onTestFinished(() => clearInterval(drip));
+    const interim = await agent.until('\r\n\r\n');
+    expect(interim).toContain('103');
+    const { head, body } = await agent.answer();
+    expect(parsed(head)).toMatchObject({ status: 504, code: 'UpstreamTimeout' });
+    expect(body).toContain('head of the answer');
+    expect(bytes.length).toBeGreaterThan(9_000);
+    await peer.rest();
   });
 
   test('that stops coming is cut off after a while', async () => {

@@ -15,6 +15,10 @@ describe('the listener', () => {
     first.socket.destroy();
     await until(() => proxy.deps.metrics.clientConnections === 1);
     expect((await (await dial(proxy.port)).send(GET(`${url}/`, host)).answer()).body).toContain('GET / ');
+    expect(await proxy.used()).toContainEqual(
+      expect.objectContaining({ refusal: 'Overloaded', status: 503, count: 1 }),
+    );
+    expect(proxy.log.join()).toContain('a connection was refused');
   });
 
   test('holds thousands of idle connections at little cost', async () => {

@@ -91,6 +91,8 @@ export async function startProxy(
     limits?: Partial<Bounds>;
     connectionLimit?: number;
     ready?: boolean;
+    /** Longest that requests wait for the first grants. */
+    waitMs?: number;
   } = {},
 ): Promise<Proxy> {
   const store = new TestStore();
@@ -102,7 +104,7 @@ export async function startProxy(
   const clock = systemClock;
   const metrics = new Metrics();
   const usage = new UsageLog({ clock, log: logger, metrics, sink: store });
-  const grants = new LiveGrants({ clock, log: logger, source: store });
+  const grants = new LiveGrants({ clock, log: logger, source: store, waitMs: options.waitMs ?? 0 });
   const list = options.grants ?? [];
   const versions = Object.fromEntries(list.map(({ credential }) => [credential, store.version]));
   if (options.ready !== false) grants.apply({ type: 'snapshot', grants: list, versions });
@@ -230,6 +232,11 @@ export async function tunnel(proxy: Proxy, authority: string): Promise<Peer> {
   peer.send(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`);
   await peer.until('HTTP/1.1 200 Connection Established\r\n\r\n');
   return peer;
+}
+
+/** The port that connections to the captured port would be redirected to. */
+export function captured(proxy: Proxy, port: number): Promise<number> {
+  return proxy.listener.listenCaptured(0, '127.0.0.1', port);
 }
 
 /** TLS inside a tunnel. @throws what the handshake fails with */
