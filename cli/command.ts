@@ -1,18 +1,28 @@
-import { CommanderError } from 'commander';
+import { type Command, CommanderError } from 'commander';
 import { Context } from './context.ts';
 import { CliError, usageError } from './errors.ts';
 import { EXIT } from './exitCodes.ts';
 import { createProgram } from './program.ts';
 
-/** Runs the `sidekey` command to its end. Returns its exit code. */
-export async function command(args: readonly string[]): Promise<number> {
+/** Runs the `sidekey` command to its end, or `kubectl sidekey` if that is how it was called. Returns its exit code. */
+export async function command(args: readonly string[], plugin = false): Promise<number> {
   let exitCode: number = EXIT.ok;
+  if (plugin) {
+    const { takeClusterFlags } = await import('./cluster/flags.ts');
+    const { createKubectlProgram } = await import('./kubectlProgram.ts');
+    const { flags, rest } = takeClusterFlags(args);
+    return parse(createKubectlProgram(flags), rest, () => exitCode);
+  }
   const program = createProgram((code) => {
     exitCode = code;
   });
+  return parse(program, args, () => exitCode);
+}
+
+async function parse(program: Command, args: readonly string[], exitCode: () => number): Promise<number> {
   try {
     await program.parseAsync(args, { from: 'user' });
-    return exitCode;
+    return exitCode();
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok; // Help or version, printed by then.
     const code = new Context({ output: asksForJson(args) ? 'json' : undefined }).fail(readable(error, args));

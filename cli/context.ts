@@ -20,6 +20,11 @@ export class Context {
     this.output = options.output ?? 'text';
   }
 
+  /** Whether the store is one in a cluster, whose admin socket is led here for the moment (cluster/adminForward.ts). */
+  get forwarded(): boolean {
+    return this.env.SIDEKEY_FORWARDED === '1';
+  }
+
   /** Whether a machine reads what is printed. */
   get json(): boolean {
     return this.output === 'json';

@@ -2,7 +2,7 @@ import type { Grant } from '../api/grant.ts';
 import type { CredentialRecord } from '../api/protocol.ts';
 import { decide } from '../operator/decide/decide.ts';
 import { FolderSource } from '../operator/source/folder.ts';
-import type { Problem } from '../operator/source/objectSource.ts';
+import type { Problem, SourceSnapshot } from '../operator/source/objectSource.ts';
 import { grantsFor, type IntegrationObject, type Subject } from '../store/grants.ts';
 
 /** What a folder would put in force, by the operator's own decision, whether or not anything runs. */
@@ -19,37 +19,41 @@ export async function folderObjects(path: string): Promise<FolderObjects> {
   const source = new FolderSource(path);
   try {
     await source.start(() => {});
-    const snapshot = source.snapshot();
-    const { plan, statuses } = decide({
-      source: snapshot,
-      // As if the store were empty: then all that is desired is in the plan.
-      held: { credentials: new Map(), integrations: new Map() },
-      sent: new Map(),
-      failures: new Map(),
-      storeAway: undefined,
-      known: new Set(),
-      firstSeen: new Map(),
-      previous: new Map(),
-      now: new Date(),
-    });
-    const integrations = plan.putIntegrations.map(({ key, record }) => ({ key, record }));
-    const programmed = new Set(integrations.map(({ key }) => key));
-    return {
-      credentials: new Map(plan.putCredentials.map(({ key, record }) => [key, record])),
-      integrations,
-      problems: snapshot.problems,
-      notInForce: statuses
-        .filter(({ kind, key }) => kind === 'Integration' && !programmed.has(key))
-        .map(({ key, status }) => {
-          const why = status.conditions.find(
-            (one) => one.type !== 'Ready' && one.status === 'False' && one.type !== 'HostConflict',
-          );
-          return `Integration ${key} is not in force: ${why?.message ?? 'see sidekey get'}`;
-        }),
-    };
+    return objectsInForce(source.snapshot());
   } finally {
     source.close();
   }
+}
+
+/** What is in force of the objects, whatever values their Credentials have. */
+export function objectsInForce(snapshot: SourceSnapshot): FolderObjects {
+  const { plan, statuses } = decide({
+    source: snapshot,
+    // As if the store were empty: then all that is desired is in the plan.
+    held: { credentials: new Map(), integrations: new Map() },
+    sent: new Map(),
+    failures: new Map(),
+    storeAway: undefined,
+    known: new Set(),
+    firstSeen: new Map(),
+    previous: new Map(),
+    now: new Date(),
+  });
+  const integrations = plan.putIntegrations.map(({ key, record }) => ({ key, record }));
+  const programmed = new Set(integrations.map(({ key }) => key));
+  return {
+    credentials: new Map(plan.putCredentials.map(({ key, record }) => [key, record])),
+    integrations,
+    problems: snapshot.problems,
+    notInForce: statuses
+      .filter(({ kind, key }) => kind === 'Integration' && !programmed.has(key))
+      .map(({ key, status }) => {
+        const why = status.conditions.find(
+          (one) => one.type !== 'Ready' && one.status === 'False' && one.type !== 'HostConflict',
+        );
+        return `Integration ${key} is not in force: ${why?.message ?? 'see sidekey get'}`;
+      }),
+  };
 }
 
 /** What a session of that kind is granted: the store's own rule; the order in which one wins over another. */

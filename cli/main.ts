@@ -11,4 +11,4 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) =>
 process.stderr.on('error', () => {});
 const { command } = await import('./command.ts');
 // At once: a sidecar that is still starting must not hold us up, and ends with us.
-process.exit(await command(process.argv.slice(2)));
+process.exit(await command(process.argv.slice(2), process.env.SIDEKEY_PLUGIN === 'kubectl'));

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { VERSION } from '../lib/version.ts';
 import { EXIT } from './exitCodes.ts';
 import { helpTail } from './help.ts';
 import { addAudit } from './tree/audit.ts';
@@ -16,10 +16,9 @@ import { addSetup } from './tree/setup.ts';
  * Nothing ends the process: commander's own exits are thrown as CommanderError, and `run` hands its exit code to `onExit`.
  */
 export function createProgram(onExit: (code: number) => void): Command {
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
   const program = new Command('sidekey')
     .description('Software agents use credentials they never hold.')
-    .version(version, '-V, --version', 'print the version')
+    .version(VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show help')
     .helpCommand('help [command]', 'show help of a command')
     .enablePositionalOptions()

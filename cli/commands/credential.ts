@@ -49,7 +49,8 @@ export async function setCredential(
     context.result({ key, version: stored.version, fields: stored.fields }, () => {
       return `credential ${key} set: version ${stored.version}, ${stored.fields.join(', ')}`;
     });
-    await warnIfUnnamed(context, folder, key);
+    // In a cluster the objects are not in the folder.
+    if (!context.forwarded) await warnIfUnnamed(context, folder, key);
   } finally {
     for (const [, bytes] of fields) bytes.fill(0);
     frame?.fill(0);

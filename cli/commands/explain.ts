@@ -4,7 +4,7 @@ import type { Context } from '../context.ts';
 import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { objectsFolder } from '../folder.ts';
-import { folderObjects, grantsOf } from '../folderGrants.ts';
+import { type FolderObjects, folderObjects, grantsOf } from '../folderGrants.ts';
 import { problemText } from '../render/status.ts';
 import { checkSubject, type Subject, subjectHints, subjectText } from '../subject.ts';
 import { printable } from '../terminal.ts';
@@ -16,6 +16,12 @@ export interface ExplainOptions {
 
 /** Says what would become of a request and why, by the sidecar's own decision; nothing needs to run. */
 export async function explain(context: Context, method: string, url: string, options: ExplainOptions): Promise<void> {
+  checkRequest(method, url);
+  explainFor(context, await folderObjects(objectsFolder(context).path), { method, url, ...options });
+}
+
+/** @throws Usage */
+export function checkRequest(method: string, url: string): void {
   if (!/^[A-Za-z]{1,32}$/.test(method))
     throw usageError(`${method} is no HTTP method`, 'such as: sidekey explain GET https://api.openai.com/v1/models');
   if (!/^https?:\/\//i.test(url) || !URL.canParse(url))
@@ -23,7 +29,14 @@ export async function explain(context: Context, method: string, url: string, opt
       `${url} is no http:// or https:// URL`,
       'write it in full, such as https://api.openai.com/v1/models',
     );
-  const objects = await folderObjects(objectsFolder(context).path);
+}
+
+/** The same for objects that were read already. @throws the refusal, after it was explained */
+export function explainFor(
+  context: Context,
+  objects: FolderObjects,
+  { method, url, ...options }: ExplainOptions & { method: string; url: string },
+): void {
   const grants = grantsOf(objects, checkSubject(options.subject));
   const { steps, decision } = explainRequest(grants, options.egress, method.toUpperCase(), url);
   const outcome = outcomeOf(decision);

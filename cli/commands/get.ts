@@ -60,7 +60,8 @@ function statusOf(folder: Folder): StatusFile {
   }
 }
 
-function select(
+/** What was asked for. @throws Usage, NotFound */
+export function select(
   status: StatusFile,
   kind: string | undefined,
   name: string | undefined,

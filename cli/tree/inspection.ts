@@ -77,7 +77,8 @@ function addExplain(program: Command): void {
     });
 }
 
-function addSession(program: Command): void {
+/** Also of `kubectl sidekey`. */
+export function addSession(program: Command): void {
   const session = program
     .command('session')
     .summary('show and end sessions')

@@ -13,6 +13,13 @@ const EXITS = [EXIT.ok, EXIT.failed, EXIT.usage, EXIT.notRunning];
 
 /** `backup`, `restore` and `ca`: what keeps a store going for years. */
 export function addKeeping(program: Command): void {
+  addBackup(program);
+  addRestore(program);
+  addCa(program);
+}
+
+/** Also of `kubectl sidekey`. */
+export function addBackup(program: Command): void {
   program
     .command('backup')
     .summary('write a sealed backup of the store')
@@ -41,6 +48,9 @@ export function addKeeping(program: Command): void {
       const { backUp } = await import('../commands/backup.ts');
       await backUp(new Context(flags), file, flags);
     });
+}
+
+function addRestore(program: Command): void {
   program
     .command('restore')
     .summary('put the store into the state of a backup')
@@ -67,10 +77,10 @@ export function addKeeping(program: Command): void {
       const { restore } = await import('../commands/backup.ts');
       await restore(new Context(flags), file, flags);
     });
-  addCa(program);
 }
 
-function addCa(program: Command): void {
+/** Also of `kubectl sidekey`. */
+export function addCa(program: Command): void {
   const ca = program
     .command('ca')
     .summary("show and rotate the store's own CA")

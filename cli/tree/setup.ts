@@ -39,7 +39,8 @@ export function addSetup(program: Command): void {
     });
 }
 
-function addCredential(program: Command): void {
+/** Also of `kubectl sidekey`. */
+export function addCredential(program: Command): void {
   const credential = program
     .command('credential')
     .summary('set, list and remove values of credentials')

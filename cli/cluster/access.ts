@@ -1,0 +1,103 @@
+import { KubeClient, KubeError } from '../../lib/kube/client.ts';
+import { kubeconfigTarget } from '../../lib/kube/kubeconfig.ts';
+import { CliError } from '../errors.ts';
+import { EXIT } from '../exitCodes.ts';
+import type { ClusterFlags } from './flags.ts';
+
+/** Where a release lives unless `--system-namespace` or what is found says otherwise. */
+export const USUAL_NAMESPACE = 'sidekey-system';
+const LABELS = 'app.kubernetes.io/name=sidekey';
+
+export interface Access {
+  readonly client: KubeClient;
+  /** Of the kubeconfig's context: where `-n` is left out. */
+  readonly namespace: string;
+  readonly flags: ClusterFlags;
+}
+
+/** The API server that kubectl would talk to. @throws CliError NoCluster */
+export async function openAccess(flags: ClusterFlags): Promise<Access> {
+  try {
+    const target = await kubeconfigTarget({ file: flags.kubeconfig, context: flags.context });
+    return { client: new KubeClient(target), namespace: target.namespace ?? 'default', flags };
+  } catch (error) {
+    throw new CliError('NoCluster', `there is no cluster to talk to: ${(error as Error).message}`, {
+      exit: EXIT.notRunning,
+      next: 'see what kubectl uses: kubectl config current-context',
+      cause: error,
+    });
+  }
+}
+
+/** A pod as far as commands look at it (core/v1). */
+export interface Pod {
+  metadata: {
+    name: string;
+    namespace: string;
+    uid?: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+    deletionTimestamp?: string;
+  };
+  spec: {
+    serviceAccountName?: string;
+    containers: { name: string; image?: string }[];
+    initContainers?: { name: string; image?: string }[];
+  };
+  status?: {
+    phase?: string;
+    conditions?: { type: string; status: string; message?: string }[];
+    initContainerStatuses?: { name: string; ready: boolean; restartCount: number }[];
+  };
+}
+
+export type Component = 'store' | 'operator' | 'webhook';
+
+/** The namespace of the release, and its pods by component. @throws CliError NotInstalled */
+export async function release(
+  { client, flags }: Access,
+  component?: Component,
+): Promise<{ namespace: string; pods: Pod[] }> {
+  const labelSelector = component === undefined ? LABELS : `${LABELS},app.kubernetes.io/component=${component}`;
+  const namespaces = flags.systemNamespace === undefined ? [USUAL_NAMESPACE, undefined] : [flags.systemNamespace];
+  for (const namespace of namespaces) {
+    const path = namespace === undefined ? '/api/v1/pods' : `/api/v1/namespaces/${namespace}/pods`;
+    const { items } = await told(() => client.list<Pod>(path, { labelSelector }));
+    const pods = items.filter(({ metadata }) => metadata.labels?.['app.kubernetes.io/component'] !== undefined);
+    if (pods.length > 0) return { namespace: pods[0]!.metadata.namespace, pods };
+  }
+  const where = flags.systemNamespace ?? 'any namespace';
+  throw new CliError('NotInstalled', `no pods of Sidekey${component ? `'s ${component}` : ''} were found in ${where}`, {
+    exit: EXIT.notRunning,
+    next: 'install it (helm install sidekey … --namespace sidekey-system), or name where it is with --system-namespace NS',
+  });
+}
+
+export function isReady(pod: Pod): boolean {
+  return pod.status?.conditions?.some(({ status, type }) => type === 'Ready' && status === 'True') ?? false;
+}
+
+/** What the API server refused, in words of a command. @throws CliError NotFound, Forbidden, ClusterUnreachable */
+export async function told<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof KubeError)) throw error;
+    throw clusterError(error);
+  }
+}
+
+function clusterError(error: KubeError): CliError {
+  if (error.status === 404)
+    return new CliError('NotFound', error.serverMessage ?? error.message, { next: 'check the name and -n NAMESPACE' });
+  if (error.status === 401 || error.status === 403)
+    return new CliError('Forbidden', error.serverMessage ?? error.message, {
+      exit: EXIT.refused,
+      next: 'ask whoever runs the cluster for that right; kubectl auth can-i --list shows yours',
+    });
+  return new CliError('ClusterUnreachable', `the API server did not answer: ${error.message}`, {
+    exit: EXIT.notRunning,
+    next: 'see whether kubectl get namespaces works',
+    cause: error,
+  });
+}

@@ -1,0 +1,56 @@
+import { errorText } from '../../../lib/errors.ts';
+import { type Access, release } from '../../cluster/access.ts';
+import { policiesBound, webhookCa, webhookInjects } from '../../cluster/checks/admission.ts';
+import { apiServerVersion, kindsInstalled } from '../../cluster/checks/apiServer.ts';
+import { secretsReadable } from '../../cluster/checks/credentials.ts';
+import { labelledPodsHaveSidecars, partsReady, versionsAlike } from '../../cluster/checks/parts.ts';
+import type { Check, Finding } from '../../cluster/finding.ts';
+import type { Context } from '../../context.ts';
+import { CliError } from '../../errors.ts';
+import { EXIT } from '../../exitCodes.ts';
+import { withProgress } from '../../terminal.ts';
+
+/** In the order in which one failure explains the next. */
+const CHECKS: readonly Check[] = [
+  apiServerVersion,
+  kindsInstalled,
+  partsReady,
+  versionsAlike,
+  webhookCa,
+  webhookInjects,
+  policiesBound,
+  secretsReadable,
+  labelledPodsHaveSidecars,
+];
+
+const SIGNS = { ok: ['green', '✓'], warning: ['yellow', '!'], failed: ['red', '✗'], unknown: ['yellow', '?'] } as const;
+
+/** Looks for everything that is known to go wrong, and says what to do. Changes nothing. @throws CliError CheckFailed */
+export async function clusterDoctor(context: Context, access: Access): Promise<void> {
+  const { namespace, pods } = await release(access);
+  const findings: Finding[] = [];
+  await withProgress(context.terminal, 'looking at the cluster', async () => {
+    for (const check of CHECKS) findings.push(...(await look(check, { access, namespace, pods, nowMs: Date.now() })));
+  });
+  context.result(findings, () => {
+    const width = Math.max(...findings.map(({ check }) => check.length));
+    return findings
+      .flatMap(({ check, message, next, state }) => {
+        const [style, sign] = SIGNS[state];
+        const line = `${context.paint(style, sign)} ${check.padEnd(width)}  ${message}`;
+        return next === undefined || state === 'ok' ? [line] : [line, `  ${' '.repeat(width)}  → ${next}`];
+      })
+      .join('\n');
+  });
+  const failed = findings.filter(({ state }) => state === 'failed');
+  if (failed.length > 0)
+    throw new CliError('CheckFailed', `${failed.length} of ${findings.length} checks failed`, { exit: EXIT.refused });
+}
+
+async function look(check: Check, input: Parameters<Check>[0]): Promise<Finding[]> {
+  try {
+    return await check(input);
+  } catch (error) {
+    return [{ check: check.name, state: 'unknown', message: errorText(error), next: 'it could not be looked at' }];
+  }
+}
