@@ -6,6 +6,7 @@ import type { StoreBootstrap } from '../api/bootstrap.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
+import { MetricsServer } from '../lib/metricsServer.ts';
 import { type StateFiles, stateFiles } from '../lib/stateDir.ts';
 import { adminRoutes } from './api/adminRoutes.ts';
 import { createHttp } from './api/http.ts';
@@ -16,7 +17,6 @@ import { defaultSettings, type Settings } from './config.ts';
 import { openCore } from './core.ts';
 import { ServerLeaf } from './identity/serverLeaf.ts';
 import { Health } from './metrics/health.ts';
-import { MetricsServer } from './metrics/metricsServer.ts';
 import { healthGauges, storeGauges } from './metrics/storeGauges.ts';
 import { StoreMetrics } from './metrics/storeMetrics.ts';
 import { openWhenUnsealed } from './sealedStart.ts';
@@ -134,7 +134,7 @@ async function serveMetrics(
 ): Promise<{ metricsServer?: MetricsServer; metricsPort?: number }> {
   if (metricsPort === undefined) return {};
   healthGauges(metrics.withProcess(), health);
-  const metricsServer = new MetricsServer({ health, metrics });
+  const metricsServer = new MetricsServer({ part: 'store', look: () => health.look(), registry: metrics.registry });
   return { metricsServer, metricsPort: await metricsServer.listen(metricsPort, metricsHost) };
 }
 
