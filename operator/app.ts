@@ -3,13 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { OperatorBootstrap } from '../api/bootstrap.ts';
 import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
-import { errorCode, errorText } from '../lib/errors.ts';
+import { errorCode } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { ObjectEvents } from './act/objectEvents.ts';
 import { StatusWriter } from './act/statusFile.ts';
 import { StoreClient } from './act/storeClient.ts';
 import { operatorError } from './errors.ts';
 import { Reconciler } from './reconciler.ts';
+import { keepRenewed } from './renewal.ts';
 import { FolderSource } from './source/folder.ts';
 
 const JOIN_ATTEMPTS = 6;
@@ -19,8 +20,6 @@ const RETRY_MOST_MS = 30_000;
 const FIRST_ROUND_MS = 10_000;
 /** What is being told to the store when we are asked to end may finish. */
 const DRAIN_MS = 2_000;
-/** Longest time that a Node timer can wait. */
-const TIMER_LIMIT_MS = 2 ** 31 - 1;
 
 export interface OperatorDeps {
   bootstrap: OperatorBootstrap;
@@ -49,7 +48,7 @@ export async function startOperator({ bootstrap, clock, fatal, log }: OperatorDe
     onAway: (why) => reconciler.storeAway(why),
     onLost: fatal,
   });
-  const renewal = keepRenewed(client, { events, fatal, log });
+  const renewal = keepRenewed(client, { onRenewed: () => events.restart(), onLost: fatal, log });
   await source.start(() => reconciler.trigger());
   events.start();
   await Promise.race([reconciler.firstRound, sleep(FIRST_ROUND_MS, undefined, { ref: false })]);
@@ -74,43 +73,10 @@ async function join({ joinToken, storeUrl, trustBundlePem }: OperatorBootstrap):
   const backoff = new Backoff({ firstMs: RETRY_FIRST_MS, limitMs: RETRY_MOST_MS });
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await StoreClient.join({ storeUrl, trustBundlePem }, joinToken);
+      return await StoreClient.join({ storeUrl, trustBundlePem }, { joinToken });
     } catch (error) {
       if (errorCode(error) !== 'StoreUnreachable' || attempt === JOIN_ATTEMPTS) throw error;
       await sleep(backoff.nextMs());
     }
   }
-}
-
-function keepRenewed(
-  client: StoreClient,
-  { events, fatal, log }: { events: ObjectEvents; fatal: (error: Error) => void; log: Logger },
-): { within(seconds: number): void; stop(): void } {
-  const backoff = new Backoff({ firstMs: RETRY_FIRST_MS, limitMs: RETRY_MOST_MS });
-  let timer: NodeJS.Timeout | undefined;
-  const schedule = (ms: number) => {
-    clearTimeout(timer);
-    timer = setTimeout(renew, Math.min(ms, TIMER_LIMIT_MS));
-  };
-  const renew = async () => {
-    try {
-      await client.renew();
-      backoff.reset();
-      events.restart();
-      schedule(client.renewInSeconds * 1000);
-    } catch (error) {
-      if (errorCode(error) === 'IdentityLost') {
-        fatal(error as Error);
-        return;
-      }
-      log.warn({ error: errorText(error) }, 'the certificate was not renewed; it is tried again');
-      schedule(backoff.nextMs());
-    }
-  };
-  schedule(client.renewInSeconds * 1000);
-  return {
-    /** At a moment of its own: the store has asked everybody. */
-    within: (seconds) => schedule(Math.random() * seconds * 1000),
-    stop: () => clearTimeout(timer),
-  };
 }

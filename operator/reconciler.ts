@@ -6,9 +6,10 @@ import { errorCode, errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { Applier } from './act/applier.ts';
 import { Mirror } from './act/mirror.ts';
-import type { StatusWriter } from './act/statusFile.ts';
+import type { StatusSink } from './act/statusSink.ts';
 import type { StoreClient } from './act/storeClient.ts';
 import { decide } from './decide/decide.ts';
+import type { Held } from './decide/held.ts';
 import type { DecideInput } from './decide/input.ts';
 import type { ObjectSource } from './source/objectSource.ts';
 
@@ -20,11 +21,15 @@ const TIMER_LIMIT_MS = 2 ** 31 - 1;
 export interface ReconcilerOptions {
   source: ObjectSource;
   client: StoreClient;
-  statuses: StatusWriter;
+  statuses: StatusSink;
   clock: Clock;
   log: Logger;
   /** The store does not know us any more. */
   onLost: (error: Error) => void;
+  /** A round is over, which took so long. */
+  onRound?: (seconds: number) => void;
+  /** Whether we may still act; always, unless several operators share the work. */
+  permitted?: () => boolean;
 }
 
 /** Gathers, decides and acts, one round at a time; whatever happens meanwhile makes one more round. */
@@ -38,6 +43,7 @@ export class Reconciler {
   #awayLogged = false;
   /** What the store holds has to be asked for. */
   #relist = true;
+  #asked = false;
   #running: Promise<void> | undefined;
   #again = false;
   #closed = false;
@@ -53,6 +59,16 @@ export class Reconciler {
   constructor(options: ReconcilerOptions) {
     this.#o = options;
     this.#applier = new Applier({ ...options, mirror: this.#mirror });
+  }
+
+  /** What the store holds, as far as is known; undefined before it was asked. */
+  get held(): Held | undefined {
+    return this.#asked ? this.#mirror : undefined;
+  }
+
+  /** Changes that the store has refused, and that are tried again. */
+  get retries(): number {
+    return this.#applier.failures.size;
   }
 
   /** Something may be different: makes a round, or one more after the one that is under way. */
@@ -95,8 +111,10 @@ export class Reconciler {
     while (this.#again && !this.#closed) {
       this.#again = false;
       clearTimeout(this.#timer);
+      const startedMs = this.#o.clock.monotonicMs();
       try {
         await this.#round();
+        this.#o.onRound?.((this.#o.clock.monotonicMs() - startedMs) / 1_000);
       } catch (error) {
         // A fault of ours must not end the process that withdraws what is withdrawn.
         this.#o.log.error({ error: errorText(error) }, 'a round failed');
@@ -131,6 +149,7 @@ export class Reconciler {
       if (this.#relist) {
         this.#relist = false;
         this.#mirror.reset(await this.#o.client.objects());
+        this.#asked = true;
         this.#late.clear();
       }
       const { createdAt, plan } = decide(this.#input());

@@ -100,6 +100,11 @@ export class Reflector<T extends object = KubeObject> {
     }
   }
 
+  /** Holds an object no more that `keep` does not want any more; it is told as gone. */
+  drop(key: string): void {
+    this.#remove(key);
+  }
+
   close(): void {
     this.#stop.abort();
     this.#watch.abort();

@@ -19,6 +19,8 @@ export interface ApplierOptions {
   mirror: Mirror;
   clock: Clock;
   log: Logger;
+  /** Asked before each change. */
+  permitted?: () => boolean;
 }
 
 /** One change of one object. */
@@ -165,6 +167,8 @@ export class Applier {
     const last = this.#retries.get(id);
     const again = last?.what === what;
     if (again && last.notBeforeMs > clock.monotonicMs()) return;
+    // One that leads no more must not undo what the next leader does.
+    if (this.#o.permitted?.() === false) return;
     try {
       await run();
       this.#retries.delete(id);

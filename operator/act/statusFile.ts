@@ -5,6 +5,7 @@ import { CONDITION_REASONS, type ConditionReason, type ConditionType, type Objec
 import type { StatusFile } from '../../api/statusFile.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Problem } from '../source/objectSource.ts';
+import type { StatusSink } from './statusSink.ts';
 
 /** What is taken from a file of an earlier process: which status each condition had since when. */
 const Earlier = z.object({
@@ -31,7 +32,7 @@ const Earlier = z.object({
 });
 
 /** The status of everything in a folder, in one file beside the store's state: written whole, and only when something changed. */
-export class StatusWriter {
+export class StatusWriter implements StatusSink {
   readonly #path: string;
   readonly #clock: Clock;
   #written = '';

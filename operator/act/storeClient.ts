@@ -4,6 +4,7 @@ import {
   type CredentialRecord,
   type IntegrationRecord,
   type JoinAnswer,
+  type JoinProof,
   type JoinRequest,
   type ObjectsAnswer,
   type RenewRequest,
@@ -11,6 +12,7 @@ import {
   type StoredCredential,
   type StoreError,
 } from '../../api/protocol.ts';
+import type { Session } from '../../api/session.ts';
 import { CodedError, errorCode, errorText } from '../../lib/errors.ts';
 import { TLS_DEFAULTS } from '../../lib/tls.ts';
 import { generateP256 } from '../../lib/x509.ts';
@@ -31,42 +33,28 @@ export interface StoreAddress {
   trustBundlePem: string;
 }
 
+/** A session as the store tells the operator of it. */
+export type KnownSession = Pick<Session, 'id' | 'namespace' | 'serviceAccount' | 'role' | 'tags' | 'pod'>;
+
 /** An answer of the store that is no success; `code` is the store's. */
 export class StoreRefusal extends CodedError {}
 
 /** The operator's side of the protocol (api/protocol.ts), over mTLS with a P-256 key that never leaves the process. */
 export class StoreClient {
   readonly #replicas: Replicas;
-  #agent: Agent;
-  #renewInSeconds: number;
+  #agent: Agent | undefined;
+  #renewInSeconds = 0;
 
-  private constructor(replicas: Replicas, identity: Identity) {
-    this.#replicas = replicas;
-    this.#agent = agentOf(identity);
-    this.#renewInSeconds = identity.answer.renewInSeconds;
+  /** One that has not joined yet cannot reach the store. */
+  constructor(storeUrl: string) {
+    this.#replicas = new Replicas(storeUrl);
   }
 
   /** @throws JoinRefused, StoreUnreachable */
-  static async join(store: StoreAddress, joinToken: string): Promise<StoreClient> {
-    const replicas = new Replicas(store.storeUrl);
-    const stranger = new Agent({ connect: connectOptions(store.trustBundlePem) });
-    try {
-      const identity = await obtainIdentity((publicKeyPem) =>
-        call<JoinAnswer>(
-          stranger,
-          replicas,
-          'POST',
-          '/v1/join',
-          json({ joinToken, publicKeyPem } satisfies JoinRequest),
-        ),
-      );
-      return new StoreClient(replicas, identity);
-    } catch (error) {
-      if (error instanceof StoreRefusal) throw operatorError('JoinRefused', error.message, { cause: error });
-      throw error;
-    } finally {
-      await stranger.close();
-    }
+  static async join(store: StoreAddress, proof: JoinProof): Promise<StoreClient> {
+    const client = new StoreClient(store.storeUrl);
+    await client.join(store.trustBundlePem, proof);
+    return client;
   }
 
   /** How long the certificate in use should be kept. */
@@ -79,10 +67,26 @@ export class StoreClient {
     const identity = await obtainIdentity((publicKeyPem) =>
       this.#call<JoinAnswer>('POST', '/v1/renew', json({ publicKeyPem } satisfies RenewRequest)),
     );
-    const before = this.#agent;
-    this.#agent = agentOf(identity);
-    this.#renewInSeconds = identity.answer.renewInSeconds;
-    setTimeout(() => before.destroy().catch(() => {}), ANSWER_MS).unref();
+    this.#use(identity);
+  }
+
+  /** An identity, in the place of the one that there may be. @throws JoinRefused, StoreUnreachable */
+  async join(trustBundlePem: string, proof: JoinProof): Promise<void> {
+    this.#use(await joinAs(this.#replicas, trustBundlePem, proof));
+  }
+
+  /** Of every pod that the store knows. */
+  sessions(): Promise<{ sessions: KnownSession[] }> {
+    return this.#call('GET', '/v1/sessions');
+  }
+
+  /** What a pod may use follows its labels, also while it runs. */
+  changeSessions(podUid: string, subject: Pick<Session, 'role' | 'tags'>): Promise<void> {
+    return this.#call('PUT', `/v1/sessions?pod=${encodeURIComponent(podUid)}`, json(subject));
+  }
+
+  endSessions(podUid: string): Promise<void> {
+    return this.#call('DELETE', `/v1/sessions?pod=${encodeURIComponent(podUid)}`);
   }
 
   objects(): Promise<ObjectsAnswer> {
@@ -119,7 +123,7 @@ export class StoreClient {
     const path = '/v1/objects/events';
     const url = this.#replicas.current;
     try {
-      const answer = await request(new URL(path, url), { dispatcher: this.#agent, signal, bodyTimeout: 0 });
+      const answer = await request(new URL(path, url), { dispatcher: this.#joined(), signal, bodyTimeout: 0 });
       if (answer.statusCode !== 200) throw await refusalOf(answer);
       return answer.body;
     } catch (error) {
@@ -128,11 +132,23 @@ export class StoreClient {
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await this.#agent?.destroy();
   }
 
-  #call<T>(method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, body?: Body): Promise<T> {
-    return call<T>(this.#agent, this.#replicas, method, path, body);
+  #use(identity: Identity): void {
+    const before = this.#agent;
+    this.#agent = agentOf(identity);
+    this.#renewInSeconds = identity.answer.renewInSeconds;
+    setTimeout(() => before?.destroy().catch(() => {}), ANSWER_MS).unref();
+  }
+
+  async #call<T>(method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, body?: Body): Promise<T> {
+    return call<T>(this.#joined(), this.#replicas, method, path, body);
+  }
+
+  #joined(): Agent {
+    if (this.#agent === undefined) throw operatorError('StoreUnreachable', 'not joined yet');
+    return this.#agent;
   }
 }
 
@@ -165,6 +181,32 @@ interface Identity {
 interface Body {
   type: string;
   bytes: Buffer | string;
+}
+
+async function joinAs(replicas: Replicas, trustBundlePem: string, proof: JoinProof): Promise<Identity> {
+  const stranger = new Agent({
+    headersTimeout: ANSWER_MS,
+    bodyTimeout: ANSWER_MS,
+    connect: connectOptions(trustBundlePem),
+  });
+  try {
+    return await obtainIdentity((publicKeyPem) =>
+      call<JoinAnswer>(stranger, replicas, 'POST', '/v1/join', json({ ...proof, publicKeyPem } satisfies JoinRequest)),
+    );
+  } catch (error) {
+    const refusal = refusalIn(error);
+    if (refusal !== undefined) throw operatorError('JoinRefused', refusal.message, { cause: refusal });
+    throw error;
+  } finally {
+    await stranger.close();
+  }
+}
+
+/** A store that knows us not (yet) says so in one of the codes that end an identity. */
+function refusalIn(error: unknown): StoreRefusal | undefined {
+  if (error instanceof StoreRefusal) return error;
+  const { cause } = error as Error;
+  return errorCode(error) === 'IdentityLost' && cause instanceof StoreRefusal ? cause : undefined;
 }
 
 async function obtainIdentity(ask: (publicKeyPem: string) => Promise<JoinAnswer>): Promise<Identity> {

@@ -7,7 +7,7 @@ import type { SecretValue } from './objectSource.ts';
 const digestKey = randomBytes(32);
 
 /** The bytes of a Secret, out of the strings they came in; `stringData` is stronger than `data`, as on the API server. */
-export function secretValue(secret: Secret): SecretValue {
+export function secretValue(secret: Pick<Secret, 'data' | 'stringData'>): SecretValue {
   const material = new Material();
   for (const [key, base64] of Object.entries(secret.data ?? {})) takeOver(material, key, Buffer.from(base64, 'base64'));
   for (const [key, text] of Object.entries(secret.stringData ?? {})) takeOver(material, key, Buffer.from(text, 'utf8'));

@@ -1,0 +1,103 @@
+import type { ObjectStatus } from '../../../api/condition.ts';
+import { API_VERSION } from '../../../api/metadata.ts';
+import type { StatusFile } from '../../../api/statusFile.ts';
+import { type KubeClient, KubeError } from '../../../lib/kube/client.ts';
+import type { Logger } from '../../../lib/log.ts';
+import type { StatusSink } from '../statusSink.ts';
+import { KeyedQueue } from './keyedQueue.ts';
+import { sameStatus } from './sameStatus.ts';
+
+const CONCURRENCY = 8;
+const FIELD_MANAGER = 'sidekey-operator';
+const GONE = 404;
+const PLURALS = { Credential: 'credentials', Integration: 'integrations' } as const;
+
+export interface KubeStatusesOptions {
+  client: KubeClient;
+  log: Logger;
+  /** Statuses as the API server has them. */
+  first: ReadonlyMap<string, ObjectStatus>;
+  /** Whether the object is still there to be told about. */
+  exists: (kind: 'Credential' | 'Integration', key: string) => boolean;
+  /** A status is different from the one before. */
+  onChange?: (
+    kind: 'Credential' | 'Integration',
+    key: string,
+    before: ObjectStatus | undefined,
+    after: ObjectStatus,
+  ) => void;
+  /** Whether we may still write. */
+  permitted: () => boolean;
+}
+
+/** Tells statuses to the API server by server-side apply, each only when it changed and never twice at a time. */
+export class KubeStatuses implements StatusSink {
+  readonly #o: KubeStatusesOptions;
+  readonly #queue: KeyedQueue;
+  #statuses: Map<string, ObjectStatus>;
+  /** Told and acknowledged, where that is not what is above. */
+  readonly #unsent = new Set<string>();
+
+  constructor(options: KubeStatusesOptions) {
+    this.#o = options;
+    this.#statuses = new Map(options.first);
+    this.#queue = new KeyedQueue({
+      concurrency: CONCURRENCY,
+      log: options.log,
+      what: 'telling a status',
+      work: (id) => this.#send(id),
+    });
+  }
+
+  get previous(): ReadonlyMap<string, ObjectStatus> {
+    return this.#statuses;
+  }
+
+  /** Statuses that the API server does not have yet. */
+  get depth(): number {
+    return this.#unsent.size;
+  }
+
+  write(objects: StatusFile['objects']): boolean {
+    const next = new Map<string, ObjectStatus>();
+    let changed = false;
+    for (const { key, kind, status } of objects) {
+      const id = `${kind} ${key}`;
+      const before = this.#statuses.get(id);
+      if (sameStatus(before, status)) {
+        next.set(id, before!);
+        continue;
+      }
+      changed = true;
+      next.set(id, status);
+      this.#unsent.add(id);
+      this.#queue.add(id);
+      this.#o.onChange?.(kind, key, before, status);
+    }
+    this.#statuses = next;
+    return changed;
+  }
+
+  close(): void {
+    this.#queue.close();
+  }
+
+  async #send(id: string): Promise<void> {
+    const status = this.#statuses.get(id);
+    const [kind, key] = id.split(' ') as ['Credential' | 'Integration', string];
+    if (status === undefined || !this.#o.permitted() || !this.#o.exists(kind, key)) {
+      this.#unsent.delete(id);
+      return;
+    }
+    const [namespace, name] = key.split('/') as [string, string];
+    const path = `/apis/${API_VERSION}/namespaces/${namespace}/${PLURALS[kind]}/${name}/status`;
+    const body = { apiVersion: API_VERSION, kind, metadata: { namespace, name }, status };
+    try {
+      await this.#o.client.apply(path, body, FIELD_MANAGER);
+    } catch (error) {
+      // It is being deleted under our hands.
+      if (!(error instanceof KubeError && error.status === GONE)) throw error;
+    }
+    if (this.#statuses.get(id) === status) this.#unsent.delete(id);
+  }
+}
