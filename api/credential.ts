@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { mapOf, setOf } from './collection.ts';
 import { constrain, exactlyOneCel } from './constraint.ts';
-import { durationBetween, Interval, parseDurationSeconds } from './duration.ts';
+import { durationBetween, Interval, isDurationCel, parseDurationSeconds } from './duration.ts';
 import { HostPattern } from './host.ts';
 import { API_VERSION, Metadata, SubdomainName, WORD_KEY, WordName } from './metadata.ts';
 
@@ -38,10 +38,13 @@ const GeneratedSource = constrain(
   }),
   {
     message: 'overlap needs rotateEvery and must be shorter',
-    holds: ({ overlap, rotateEvery }) =>
-      overlap === undefined ||
-      (rotateEvery !== undefined && (parseDurationSeconds(overlap) ?? 0) < (parseDurationSeconds(rotateEvery) ?? 0)),
-    cel: '!has(self.overlap) || (has(self.rotateEvery) && duration(self.overlap) < duration(self.rotateEvery))',
+    // What is no duration at all is refused as such.
+    holds: ({ overlap, rotateEvery }) => {
+      if (overlap === undefined) return true;
+      if (rotateEvery === undefined) return false;
+      return (parseDurationSeconds(overlap) ?? 0) < (parseDurationSeconds(rotateEvery) ?? Number.POSITIVE_INFINITY);
+    },
+    cel: `!has(self.overlap) || (has(self.rotateEvery) && (!(${isDurationCel('self.overlap')}) || !(${isDurationCel('self.rotateEvery')}) || duration(self.overlap) < duration(self.rotateEvery)))`,
   },
 );
 

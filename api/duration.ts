@@ -3,8 +3,11 @@ import { constrain, matchesCel } from './constraint.ts';
 
 const SECONDS = { h: 3600, m: 60, s: 1 } as const;
 const SHAPE = /^([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?$/;
-/** An empty text fits the shape too, and is none. */
-const IS_DURATION_CEL = `self != '' && ${matchesCel(SHAPE)}`;
+
+/** CEL that is true where the value is a duration; an empty text fits the shape too, and is none. */
+export function isDurationCel(value = 'self'): string {
+  return `${value} != '' && ${matchesCel(SHAPE, value)}`;
+}
 
 /** Seconds of a duration such as `15m`, `1h30m` or `45s`; undefined if the text is none (metav1.Duration, whole seconds only). */
 export function parseDurationSeconds(text: string): number | undefined {
@@ -25,7 +28,7 @@ export function durationSeconds(text: string): number {
 export const Duration = constrain(z.string().max(32), {
   message: 'expected a duration such as 15m, 1h30m or 45s',
   holds: (text) => parseDurationSeconds(text) !== undefined,
-  cel: IS_DURATION_CEL,
+  cel: isDurationCel(),
 });
 
 /** A duration within bounds, which are durations themselves. */
@@ -37,7 +40,7 @@ export function durationBetween(min: string, max: string, message: string): type
       const seconds = parseDurationSeconds(text);
       return seconds === undefined || (seconds >= durationSeconds(min) && seconds <= durationSeconds(max));
     },
-    cel: `!(${IS_DURATION_CEL}) || (duration(self) >= duration('${min}') && duration(self) <= duration('${max}'))`,
+    cel: `!(${isDurationCel()}) || (duration(self) >= duration('${min}') && duration(self) <= duration('${max}'))`,
   });
 }
 
