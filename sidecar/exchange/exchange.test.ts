@@ -264,7 +264,8 @@ describe('an answer', () => {
     agent.send(GET(`${url}/`, host));
     const peer = await upstream.next();
     await peer.until('\r\n\r\n');
-    const bytes = [...`HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nX-Drip: ${'x'.repeat(10_000)}`];
+    peer.send('HTTP/1.1 103 Early Hints\r\n\r\n');
+    const bytes = [...`HTTP/1.1 200 OK\r\nX-Drip: ${'x'.repeat(10_000)}`];
     const drip = setInterval(() => peer.send(bytes.shift()!), 10);
     onTestFinished(() => clearInterval(drip));
     const interim = await agent.until('\r\n\r\n');

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { JoinBootstrap } from '../../api/bootstrap.ts';
-import type { JoinAnswer } from '../../api/protocol.ts';
+import type { JoinAnswer, JoinProof } from '../../api/protocol.ts';
 import type { Session } from '../../api/session.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -18,12 +18,23 @@ const JOIN_LIMIT_MS = 30_000;
 /** How often it is looked whether the certificate is due. */
 const TICK_MS = 1_000;
 
-export interface IdentityOptions {
+interface Surroundings {
   clock: Clock;
   log: Logger;
-  bootstrap: JoinBootstrap;
   /** The store does not know this identity any more. */
   revoked: (reason: string) => void;
+  /** What the store is trusted by from now on. */
+  trusted?: (trustBundlePem: string) => void;
+}
+
+export interface IdentityOptions extends Surroundings {
+  bootstrap: JoinBootstrap;
+}
+
+export interface JoinOptions extends Surroundings {
+  replicas: StoreReplicas;
+  trustBundlePem: string;
+  proof: JoinProof;
 }
 
 /** Who this sidecar is to the store: a P-256 key that never leaves the process, and a certificate renewed at half of its life. */
@@ -31,7 +42,7 @@ export class Identity {
   readonly replicas: StoreReplicas;
   readonly client: StoreClient;
   readonly session: Session;
-  readonly #o: IdentityOptions;
+  readonly #o: Surroundings;
   readonly #backoff: Backoff;
   readonly #timer: NodeJS.Timeout;
   #context: SecureContext;
@@ -39,27 +50,49 @@ export class Identity {
   #renewAt: { monotonicMs: number; wallMs: number };
   #renewing = false;
 
-  private constructor(options: IdentityOptions, replicas: StoreReplicas, joined: Joined, session: Session) {
+  private constructor(options: Surroundings, replicas: StoreReplicas, joined: Joined, session: Session) {
     this.#o = options;
     this.replicas = replicas;
     this.session = session;
     this.#context = joined.context;
     this.client = new StoreClient(replicas, joined.context);
+    options.trusted?.(joined.answer.trustBundlePem);
     this.#renewAt = this.#after(joined.answer.renewInSeconds);
     this.#backoff = new Backoff({ firstMs: 1_000, limitMs: 30_000 });
     this.#timer = setInterval(() => this.tick(), TICK_MS).unref();
   }
 
-  /** Joins with the one-time token of the bootstrap. @throws CodedError JoinFailed */
+  /** Joins with the one-time token of the bootstrap, waiting for a store that is not there yet. @throws CodedError JoinFailed */
   static async join(options: IdentityOptions): Promise<Identity> {
-    const { bootstrap } = options;
-    const replicas = StoreReplicas.of(bootstrap.storeUrl);
-    const context = createSecureContext({ ...TLS_DEFAULTS, ca: bootstrap.trustBundlePem });
-    const stranger = new StoreClient(replicas, context);
+    const { clock, log } = options;
+    const { joinToken, storeUrl, trustBundlePem } = options.bootstrap;
+    const replicas = StoreReplicas.of(storeUrl);
+    const backoff = new Backoff({ firstMs: 100, limitMs: 2_000 });
+    const untilMs = clock.monotonicMs() + JOIN_LIMIT_MS;
+    for (;;) {
+      try {
+        return await Identity.joinOnce({ ...options, replicas, trustBundlePem, proof: { joinToken } });
+      } catch (error) {
+        const temporary =
+          error instanceof StoreFailure &&
+          (error.code === UNREACHABLE || error.code === 'Overloaded' || StoreReplicas.isUnable(error.code));
+        if (!temporary || clock.monotonicMs() > untilMs)
+          throw startError('JoinFailed', `The sidecar could not join the store: ${errorText(error)}`, { cause: error });
+        log.warn({ error: errorText(error) }, 'the store cannot be joined yet');
+        await backoff.pause();
+      }
+    }
+  }
+
+  /** One attempt. @throws StoreFailure */
+  static async joinOnce(options: JoinOptions): Promise<Identity> {
+    const { proof, replicas, trustBundlePem } = options;
+    const stranger = new StoreClient(replicas, createSecureContext({ ...TLS_DEFAULTS, ca: trustBundlePem }));
     try {
-      const joined = await joinWhenThere(stranger, options);
+      const joined = await certified((publicKeyPem) => stranger.join({ ...proof, publicKeyPem }));
       const { session } = joined.answer;
-      if (session === undefined) throw startError('JoinFailed', 'The join token is not for a sidecar.');
+      if (session === undefined)
+        throw new StoreFailure('NotPermitted', 'the store takes this for no sidecar', { status: 403 });
       return new Identity(options, replicas, joined, session);
     } finally {
       stranger.close();
@@ -95,6 +128,7 @@ export class Identity {
       const { answer, context } = await certified((publicKeyPem) => this.client.renew({ publicKeyPem }));
       this.#context = context;
       this.client.use(context);
+      this.#o.trusted?.(answer.trustBundlePem);
       this.#renewAt = this.#after(answer.renewInSeconds);
       this.#backoff.reset();
       this.#o.log.info({ renewInSeconds: answer.renewInSeconds }, 'the certificate was renewed');
@@ -129,24 +163,4 @@ async function certified(certify: (publicKeyPem: string) => Promise<JoinAnswer>)
   const { certificatePem, trustBundlePem } = answer;
   const context = createSecureContext({ ...TLS_DEFAULTS, ca: trustBundlePem, cert: certificatePem, key: privateKey });
   return { answer, context };
-}
-
-/** Waits for a store that is not there yet. @throws CodedError JoinFailed */
-async function joinWhenThere(stranger: StoreClient, { bootstrap, clock, log }: IdentityOptions): Promise<Joined> {
-  const { joinToken } = bootstrap;
-  const backoff = new Backoff({ firstMs: 100, limitMs: 2_000 });
-  const untilMs = clock.monotonicMs() + JOIN_LIMIT_MS;
-  for (;;) {
-    try {
-      return await certified((publicKeyPem) => stranger.join({ joinToken, publicKeyPem }));
-    } catch (error) {
-      const temporary =
-        error instanceof StoreFailure &&
-        (error.code === UNREACHABLE || error.code === 'Overloaded' || StoreReplicas.isUnable(error.code));
-      if (!temporary || clock.monotonicMs() > untilMs)
-        throw startError('JoinFailed', `The sidecar could not join the store: ${errorText(error)}`, { cause: error });
-      log.warn({ error: errorText(error) }, 'the store cannot be joined yet');
-      await backoff.pause();
-    }
-  }
 }

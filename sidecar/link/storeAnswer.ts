@@ -59,9 +59,9 @@ export function storeFailure(status: number, fields: Fields, body: Buffer): Stor
   const retryAfterSeconds = Number.isSafeInteger(retryAfter) && retryAfter >= 0 ? retryAfter : undefined;
   try {
     const { code, message } = JSON.parse(body.toString()) as StoreError;
-    if (typeof code === 'string') return new StoreFailure(code, `${code}: ${message}`, { retryAfterSeconds });
+    if (typeof code === 'string') return new StoreFailure(code, `${code}: ${message}`, { retryAfterSeconds, status });
   } catch {
     // Not the store, or not well: the status is all there is.
   }
-  return new StoreFailure(UNREACHABLE, `the store answered ${status}`, { retryAfterSeconds });
+  return new StoreFailure(UNREACHABLE, `the store answered ${status}`, { retryAfterSeconds, status });
 }
