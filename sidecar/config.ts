@@ -68,7 +68,7 @@ export function sidecarBootstrap(value: unknown): SidecarBootstrap {
   return given as unknown as SidecarBootstrap;
 }
 
-function areHttpsUrls(value: unknown): boolean {
+export function areHttpsUrls(value: unknown): boolean {
   const isHttps = (url: string) => URL.canParse(url) && new URL(url).protocol === 'https:';
   return typeof value === 'string' && value.split(',').every(isHttps);
 }

@@ -4,6 +4,7 @@ import { errorCode, errorText } from '../lib/errors.ts';
 import { startSidecar } from './app.ts';
 import { sidecarBootstrap } from './config.ts';
 import { createLogger } from './log.ts';
+import { startInPod } from './pod/app.ts';
 import { isStartError } from './startErrors.ts';
 
 /** For what runs when the sidecar is asked to end, as Kubernetes does before it takes the pod away. */
@@ -13,7 +14,7 @@ const ORPHAN_GRACE_MS = 1_000;
 
 const log = createLogger('sidecar', { debug: process.env.SIDEKEY_DEBUG === '1' });
 
-/** The sidecar as a process: bootstrapped on file descriptor 3, stopped by SIGTERM or by the end of its parent. */
+/** Started by a parent process: bootstrapped on file descriptor 3, stopped by SIGTERM or by the end of its parent. */
 async function main(control: Control): Promise<void> {
   const sidecar = await startSidecar({
     bootstrap: sidecarBootstrap(control.bootstrap),
@@ -21,6 +22,21 @@ async function main(control: Control): Promise<void> {
     env: process.env,
     log,
   });
+  const stop = stopped(sidecar);
+  control.closed.then(() => stop('the parent is gone', ORPHAN_GRACE_MS));
+  const { proxyPort, healthPort, caPem } = sidecar;
+  log.info({ proxyPort, healthPort }, 'the sidecar listens');
+  control.ready({ type: 'ready', proxyPort, healthPort, caPem });
+}
+
+/** In a pod: bootstrapped by what the webhook wrote into it, stopped by SIGTERM. */
+async function inPod(): Promise<void> {
+  stopped(await startInPod({ clock: systemClock, env: process.env, log }));
+  log.info({}, 'the sidecar listens');
+}
+
+/** Stops at a signal. Returns what stops it otherwise. */
+function stopped(sidecar: { stop(graceMs: number): Promise<void> }): (why: string, graceMs: number) => Promise<void> {
   let stopping = false;
   const stop = async (why: string, graceMs: number) => {
     if (stopping) return;
@@ -31,10 +47,7 @@ async function main(control: Control): Promise<void> {
   };
   process.on('SIGTERM', () => stop('SIGTERM', GRACE_MS));
   process.on('SIGINT', () => stop('SIGINT', GRACE_MS));
-  control.closed.then(() => stop('the parent is gone', ORPHAN_GRACE_MS));
-  const { proxyPort, healthPort, caPem } = sidecar;
-  log.info({ proxyPort, healthPort }, 'the sidecar listens');
-  control.ready({ type: 'ready', proxyPort, healthPort, caPem });
+  return stop;
 }
 
 /** A fault of ours: where it happened, and not its text, which may hold what an agent or an upstream sent. */
@@ -51,8 +64,11 @@ process.on('unhandledRejection', crash);
 process.umask(0o022);
 let control: Control | undefined;
 try {
-  control = await openControl();
-  await main(control);
+  if (process.argv.includes('--in-pod')) await inPod();
+  else {
+    control = await openControl();
+    await main(control);
+  }
 } catch (error) {
   const code = isStartError(error) ? error.code : 'InternalError';
   log.error({ code, error: errorText(error) }, 'the sidecar could not start');

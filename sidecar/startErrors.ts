@@ -2,7 +2,11 @@ import { CodedError, type ErrorRow } from '../lib/errors.ts';
 
 /** Every way a sidecar does not start; docs/errors.md lists the same. None of them reaches HTTP: the parent hears of them. */
 export const START_ERRORS = {
-  BootstrapInvalid: { status: 0, retryable: false, help: 'The parent process handed over no valid bootstrap.' },
+  BootstrapInvalid: {
+    status: 0,
+    retryable: false,
+    help: 'The parent process handed over no valid bootstrap, or the environment of a sidecar in a pod is not as the webhook writes it.',
+  },
   JoinFailed: {
     status: 0,
     retryable: true,
@@ -17,6 +21,11 @@ export const START_ERRORS = {
     status: 0,
     retryable: false,
     help: 'The file of CA certificates for the agent cannot be written; see to its directory.',
+  },
+  PrivateDirUnwritable: {
+    status: 0,
+    retryable: false,
+    help: 'The directory where the sidecar of a pod keeps its CA cannot be written; a volume in memory that only the sidecar mounts belongs there.',
   },
   ExtraCaInvalid: { status: 0, retryable: false, help: 'The file of extra CAs cannot be read or has no certificate.' },
   ProxyInvalid: {

@@ -22,13 +22,17 @@ export class Membership {
     this.#o = options;
   }
 
-  /** A session begins. `revoked`: the store does not know it any more. */
+  /** A session begins. `revoked`: it is over, or the store does not know it any more. */
   begin(identity: Identity, revoked: (reason: string) => void): void {
     this.#identity = identity;
     this.#events = new EventStream({
       replicas: identity.replicas,
       context: () => identity.context,
-      event: (event) => (event.type === 'renew' ? identity.renewWithin(event.withinSeconds) : this.#o.event(event)),
+      event: (event) => {
+        if (event.type === 'renew') identity.renewWithin(event.withinSeconds);
+        else if (event.type === 'end') revoked(event.reason);
+        else this.#o.event(event);
+      },
       log: this.#o.log,
       revoked,
     });

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { Clock } from '../../lib/clock.ts';
@@ -10,7 +10,7 @@ const HOUR_MS = 3_600_000;
 const BACKDATE_MS = HOUR_MS;
 /** A clock that was ahead when the CA was made is put right later; leaves are minted anew then, the CA is not. */
 const CA_BACKDATE_MS = 48 * HOUR_MS;
-/** The agent reads the CA once at its start, so it must outlast the longest-lived agent. Its key dies with this process. */
+/** The agent reads the CA once at its start, so it must outlast the longest-lived agent. */
 const CA_LIFETIME_MS = 365 * 24 * HOUR_MS;
 const LEAF_LIFETIME_MS = 24 * HOUR_MS;
 const LEAF_RENEWAL_MS = (LEAF_LIFETIME_MS * 2) / 3;
@@ -26,6 +26,20 @@ interface Leaf {
   renewAtMs: number;
 }
 
+/** A CA as it is kept. */
+export interface CaPair {
+  certificate: X509Certificate;
+  privateKey: KeyObject;
+}
+
+/** Where a CA outlives the process. */
+export interface CaKeeper {
+  /** One that is fit for use at this time, in milliseconds since 1970. */
+  load(nowMs: number): CaPair | undefined;
+  /** @throws Error if it cannot be kept */
+  save(pair: CaPair): void;
+}
+
 /** What everything that is minted shares; made at the first need, so that it does not delay the start. */
 interface Keys {
   issuer: Issuer;
@@ -37,20 +51,22 @@ interface Keys {
 }
 
 /**
- * The CA that speaks for intercepted hosts to this agent alone: P-256, in memory only, gone with the process.
+ * The CA that speaks for intercepted hosts to this agent alone: P-256, in memory only, gone with the process unless there is a keeper.
  *
  * All leaves share one key pair, as one process holds them all anyway.
  */
 export class InterceptCa {
   readonly #clock: Clock;
   readonly #leaves = new Map<string, Leaf>();
+  readonly #keeper: CaKeeper | undefined;
   #keys: Keys | undefined;
 
-  constructor({ clock }: { clock: Clock }) {
+  constructor({ clock, keeper }: { clock: Clock; keeper?: CaKeeper }) {
     this.#clock = clock;
+    this.#keeper = keeper;
   }
 
-  /** What the agent has to trust, PEM. */
+  /** What the agent has to trust, PEM. @throws Error if it cannot be kept, where it is to be */
   get caPem(): string {
     return this.#prepare().caPem;
   }
@@ -99,26 +115,32 @@ export class InterceptCa {
 
   #prepare(): Keys {
     if (this.#keys !== undefined) return this.#keys;
-    const nowMs = this.#clock.nowMs();
-    const commonName = `Sidekey agent CA ${randomBytes(8).toString('hex')}`;
-    const { privateKey, publicKey } = generateP256();
+    const { certificate, privateKey } = this.#keeper?.load(this.#clock.nowMs()) ?? this.#make();
     const leafKey = generateP256();
-    const issuer = { commonName, privateKey };
-    const { der } = issueCertificate({
-      commonName,
-      publicKey,
-      notBefore: new Date(nowMs - CA_BACKDATE_MS),
-      notAfter: new Date(nowMs + CA_LIFETIME_MS),
-      issuer,
-      ca: { pathLength: 0 },
-    });
     this.#keys = {
-      issuer,
-      caPem: toPem(der),
+      issuer: { commonName: '', privateKey, certificateDer: certificate.raw },
+      caPem: certificate.toString(),
       leafKey,
       leafKeyPem: leafKey.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
       ticketKeys: randomBytes(48),
     };
     return this.#keys;
+  }
+
+  #make(): CaPair {
+    const nowMs = this.#clock.nowMs();
+    const commonName = `Sidekey agent CA ${randomBytes(8).toString('hex')}`;
+    const { privateKey, publicKey } = generateP256();
+    const { der } = issueCertificate({
+      commonName,
+      publicKey,
+      notBefore: new Date(nowMs - CA_BACKDATE_MS),
+      notAfter: new Date(nowMs + CA_LIFETIME_MS),
+      issuer: { commonName, privateKey },
+      ca: { pathLength: 0 },
+    });
+    const pair = { certificate: new X509Certificate(der), privateKey };
+    this.#keeper?.save(pair);
+    return pair;
   }
 }

@@ -13,15 +13,18 @@ const SYSTEM_BUNDLES = [
   '/etc/ssl/cert.pem',
 ];
 
+/** CAs besides the system's: a file of them, or their PEM and what that came from. */
+export type ExtraCa = string | { readonly from: string; readonly pem: string };
+
 /**
- * PEM of what upstreams are verified against: the extra CA file, then the roots of this machine, or of `SSL_CERT_FILE` if that is
+ * PEM of what upstreams are verified against: the extra CAs, then the roots of this machine, or of `SSL_CERT_FILE` if that is
  * set, or Mozilla's as Node carries them if the machine has none.
  *
  * @throws ExtraCaInvalid, or the file system's error for a file that was named and cannot be read.
  */
-export function trustedRootsPem(extraCaFile?: string, env: NodeJS.ProcessEnv = process.env): string {
+export function trustedRootsPem(extraCa?: ExtraCa, env: NodeJS.ProcessEnv = process.env): string {
   const system = env.SSL_CERT_FILE ? readFileSync(env.SSL_CERT_FILE, 'latin1') : systemRootsPem();
-  return extraCaFile === undefined ? system : `${checkedCaPem(extraCaFile)}\n${system}`;
+  return extraCa === undefined ? system : `${checkedCaPem(extraCa)}\n${system}`;
 }
 
 function systemRootsPem(): string {
@@ -38,15 +41,15 @@ function systemRootsPem(): string {
 }
 
 /** OpenSSL takes garbage for an empty list, so a mistake would show as upstreams that do not verify. */
-function checkedCaPem(file: string): string {
-  const pem = readFileSync(file, 'latin1');
+function checkedCaPem(extraCa: ExtraCa): string {
+  const { from, pem } = typeof extraCa === 'string' ? { from: extraCa, pem: readFileSync(extraCa, 'latin1') } : extraCa;
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  if (blocks.length === 0) throw new CodedError('ExtraCaInvalid', `${file} has no certificate in PEM format`);
+  if (blocks.length === 0) throw new CodedError('ExtraCaInvalid', `${from} has no certificate in PEM format`);
   for (const block of blocks) {
     try {
       new X509Certificate(block);
     } catch (error) {
-      throw new CodedError('ExtraCaInvalid', `${file} has a certificate that cannot be read: ${errorText(error)}`);
+      throw new CodedError('ExtraCaInvalid', `${from} has a certificate that cannot be read: ${errorText(error)}`);
     }
   }
   return blocks.join('\n');
