@@ -1,8 +1,8 @@
 import type { Grant } from '../../api/grant.ts';
-import { CA_VARIABLES, RARE_CA_VARIABLES } from './caVariables.ts';
-import { TRUST_STORE_PASSWORD } from './javaTrustStore.ts';
+import { CA_VARIABLES, RARE_CA_VARIABLES } from '../../lib/agent/caVariables.ts';
+import { javaOptions } from '../../lib/agent/javaOptions.ts';
+import { noProxy } from '../../lib/agent/noProxy.ts';
 import { knownVariables, variableWord } from './knownVariables.ts';
-import { noProxy } from './userProxy.ts';
 
 export interface AgentEnvInput {
   env: NodeJS.ProcessEnv;
@@ -47,7 +47,11 @@ export function agentEnv(input: AgentEnvInput): AgentEnv {
   for (const name of CA_VARIABLES) agent[name] = bundleFile;
   for (const name of RARE_CA_VARIABLES) if (env[name]) agent[name] = bundleFile;
   agent.NODE_USE_ENV_PROXY = '1';
-  agent.JAVA_TOOL_OPTIONS = javaOptions(input);
+  agent.JAVA_TOOL_OPTIONS = javaOptions({
+    own: env.JAVA_TOOL_OPTIONS,
+    trustStoreFile: input.trustStoreFile,
+    proxyPort,
+  });
   agent.SIDEKEY_URL = proxy;
   for (const { alias } of grants) {
     if (alias !== undefined) agent[`SIDEKEY_${variableWord(alias)}_URL`] = `${proxy}/${alias}`;
@@ -66,19 +70,4 @@ function exposure(name: string, host: string, kept: boolean): string {
   return kept
     ? `${found}, and the agent can read it because of --keep-env`
     : `${found}; the agent gets a placeholder in its place. Take it out of your environment (sidekey import helps), or pass --keep-env`;
-}
-
-function javaOptions({ env, proxyPort, trustStoreFile }: AgentEnvInput): string {
-  const own = [
-    `-Djavax.net.ssl.trustStore=${trustStoreFile}`,
-    '-Djavax.net.ssl.trustStoreType=JKS',
-    `-Djavax.net.ssl.trustStorePassword=${TRUST_STORE_PASSWORD}`,
-    '-Dhttps.proxyHost=127.0.0.1',
-    `-Dhttps.proxyPort=${proxyPort}`,
-    '-Dhttp.proxyHost=127.0.0.1',
-    `-Dhttp.proxyPort=${proxyPort}`,
-    '-Dhttp.nonProxyHosts=localhost|127.*|[::1]',
-  ].map((option) => (/\s/.test(option) ? `"${option}"` : option));
-  // The last one wins in Java, so the user's other options stay in force and ours do too.
-  return [env.JAVA_TOOL_OPTIONS, ...own].filter((option) => option).join(' ');
 }

@@ -1,11 +1,11 @@
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CA_VARIABLES, RARE_CA_VARIABLES } from '../../lib/agent/caVariables.ts';
+import { javaTrustStore } from '../../lib/agent/javaTrustStore.ts';
 import { errorText } from '../../lib/errors.ts';
 import { usageError } from '../errors.ts';
 import type { AgentUser } from './agentUser.ts';
-import { CA_VARIABLES, RARE_CA_VARIABLES } from './caVariables.ts';
-import { javaTrustStore } from './javaTrustStore.ts';
 
 /** What one `sidekey run` leaves on disk while it runs: public certificates only, readable by the agent. */
 export class RunDir {

@@ -16,27 +16,3 @@ export function userProxy(env: NodeJS.ProcessEnv): { env: NodeJS.ProcessEnv; pro
     };
   return { env: { ...env, HTTP_PROXY: all, HTTPS_PROXY: all }, problem: undefined };
 }
-
-const OWN = ['localhost', '127.0.0.1', '::1'];
-
-/**
- * The agent's NO_PROXY: the user's, without what would lead covered hosts past the sidecar (`dropped`), and this machine itself.
- */
-export function noProxy(env: NodeJS.ProcessEnv, coveredHosts: readonly string[]): { value: string; dropped: string[] } {
-  const items = (env.no_proxy || env.NO_PROXY || '').split(/[\s,]+/).filter((item) => item !== '');
-  const dropped = items.filter((item) => coveredHosts.some((host) => covers(item, host)));
-  const kept = items.filter((item) => !dropped.includes(item));
-  return { value: [...new Set([...kept, ...OWN])].join(','), dropped };
-}
-
-function covers(item: string, hostPattern: string): boolean {
-  if (item === '*') return true;
-  const strip = (text: string) =>
-    text
-      .toLowerCase()
-      .replace(/:[0-9]+$/, '')
-      .replace(/^\*?\.?/, '');
-  const name = strip(item);
-  const host = strip(hostPattern);
-  return host === name || host.endsWith(`.${name}`) || (hostPattern.startsWith('*.') && name.endsWith(`.${host}`));
-}
