@@ -1,0 +1,71 @@
+{{/* What each part is told: store/config.ts, operator/config.ts and webhook/config.ts refuse what they do not know, and a test gives them what is rendered here. */}}
+
+{{/* stateDir is below the volume: that one's root belongs to whoever made the volume, and the admin socket must be in a directory of our own. */}}
+{{- define "sidekey.storeConfig" -}}
+{{- $fullname := include "sidekey.fullname" . }}
+{{- $kek := dict "secretDir" "/etc/sidekey/kek" }}
+{{- with .Values.kek.transit }}
+{{- if .address }}
+{{- $transit := dict "address" .address "keyName" .keyName "mount" .mount "tokenFile" "/etc/sidekey/transit/token" }}
+{{- if .namespace }}{{ $_ := set $transit "namespace" .namespace }}{{ end }}
+{{- if .caSecret.name }}{{ $_ := set $transit "caFile" "/etc/sidekey/transit-ca/ca.pem" }}{{ end }}
+{{- $kek = dict "transit" $transit }}
+{{- end }}
+{{- end }}
+{{- $config := dict
+  "part" "store"
+  "stateDir" "/var/lib/sidekey/state"
+  "kek" $kek
+  "listenHost" .Values.listenHost
+  "listenPort" 8443
+  "metricsHost" .Values.listenHost
+  "metricsPort" 9090
+  "kubernetes" (dict
+    "operator" (dict "namespace" .Release.Namespace "serviceAccount" (printf "%s-operator" $fullname))
+    "trustConfigMap" (dict "namespace" .Release.Namespace "name" (printf "%s-trust" $fullname))) }}
+{{- if include "sidekey.postgresql" . }}{{ $_ := set $config "databaseUrlFile" "/etc/sidekey/database/url" }}{{ end }}
+{{- $config | toJson }}
+{{- end }}
+
+{{- define "sidekey.operatorConfig" -}}
+{{- $fullname := include "sidekey.fullname" . }}
+{{- $kubernetes := dict
+  "namespace" .Release.Namespace
+  "trustConfigMap" (dict "namespace" .Release.Namespace "name" (printf "%s-trust" $fullname))
+  "lease" (dict "namespace" .Release.Namespace "name" (printf "%s-operator" $fullname))
+  "scope" .Values.scope
+  "tokenFile" "/var/run/secrets/sidekey/token" }}
+{{- if not .Values.certManager.enabled }}
+{{- $_ := set $kubernetes "webhook" (dict
+  "configuration" $fullname
+  "secret" (dict "namespace" .Release.Namespace "name" (printf "%s-webhook-tls" $fullname))
+  "service" (dict "namespace" .Release.Namespace "name" (printf "%s-webhook" $fullname))) }}
+{{- end }}
+{{- dict
+  "part" "operator"
+  "storeUrl" (include "sidekey.storeUrl" .)
+  "metricsHost" .Values.listenHost
+  "metricsPort" 9090
+  "kubernetes" $kubernetes | toJson }}
+{{- end }}
+
+{{- define "sidekey.webhookConfig" -}}
+{{- $fullname := include "sidekey.fullname" . }}
+{{- $sidecar := dict
+  "image" (include "sidekey.sidecarImage" .)
+  "imagePullPolicy" .Values.image.pullPolicy
+  "egress" .Values.sidecar.egress
+  "resources" .Values.sidecar.resources }}
+{{- if .Values.sidecar.extraCA }}{{ $_ := set $sidecar "extraCaPem" .Values.sidecar.extraCA }}{{ end }}
+{{- dict
+  "part" "webhook"
+  "listenHost" .Values.listenHost
+  "listenPort" 8443
+  "metricsHost" .Values.listenHost
+  "metricsPort" 9090
+  "storeUrl" (include "sidekey.storeUrl" .)
+  "sidecar" $sidecar
+  "kubernetes" (dict
+    "trustConfigMap" (dict "namespace" .Release.Namespace "name" (printf "%s-trust" $fullname))
+    "tlsSecret" (dict "namespace" .Release.Namespace "name" (printf "%s-webhook-tls" $fullname))) | toJson }}
+{{- end }}
