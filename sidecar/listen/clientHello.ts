@@ -1,7 +1,8 @@
 /** More than any client sends, key shares of post-quantum groups included. */
 const LIMIT_BYTES = 32 * 1024;
-/** ContentType handshake and HandshakeType client_hello. */
+/** ContentType handshake of a TLS record (RFC 8446 section 5.1), with which every connection begins. */
 export const TLS_HANDSHAKE = 0x16;
+/** HandshakeType. */
 const CLIENT_HELLO = 1;
 const RECORD_HEADER = 5;
 const HANDSHAKE_HEADER = 4;

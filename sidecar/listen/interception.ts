@@ -6,11 +6,10 @@ import { refuse } from '../errors.ts';
 import { logFault } from '../exchange/fault.ts';
 import { NO_SEAT } from '../roster.ts';
 import { ClientConnection } from './clientConnection.ts';
+import { TLS_HANDSHAKE } from './clientHello.ts';
 import type { ListenContext, Member } from './context.ts';
 import type { Manners, Opened } from './opened.ts';
 
-/** ContentType handshake of a TLS record (RFC 8446 section 5.1), with which every ClientHello begins. */
-const TLS_HANDSHAKE = 0x16;
 const HTTP_1_1 = 'http/1.1';
 
 /**

@@ -26,6 +26,7 @@ export interface AdmissionOptions {
   trust: { readonly pem: string; keep(pem: string): void };
   /** Read anew for each attempt. @throws StoreFailure */
   proof: () => Promise<JoinProof>;
+  refusedPauseSeconds?: number;
 }
 
 /**
@@ -88,7 +89,8 @@ export class Admission {
   async #join(revoked: (reason: string) => void): Promise<Identity | undefined> {
     const { clock, log, trust } = this.#o;
     const soon = new Backoff({ firstMs: 100, limitMs: 5_000 });
-    const later = new Backoff({ firstMs: 5_000, limitMs: 60_000 });
+    const { refusedPauseSeconds = REFUSED_PAUSE_SECONDS } = this.#o;
+    const later = new Backoff({ firstMs: refusedPauseSeconds * 1_000, limitMs: 60_000 });
     for (;;) {
       const { signal } = this.#closed;
       if (signal.aborted) return undefined;
@@ -114,7 +116,7 @@ export class Admission {
           retryAfterSeconds = 0,
         } = error instanceof StoreFailure ? error : {};
         this.#failed(code, permanent, errorText(error));
-        if (permanent) await later.pause(Math.max(REFUSED_PAUSE_SECONDS, retryAfterSeconds), signal);
+        if (permanent) await later.pause(Math.max(refusedPauseSeconds, retryAfterSeconds), signal);
         else await soon.pause(retryAfterSeconds, signal);
       }
     }
