@@ -173,3 +173,10 @@ test('stringData is stronger than data, and both become bytes', () => {
   expect(material.bytes('api-key')?.toString()).toBe('plain');
   expect(material.bytes('other')).toEqual(Buffer.of(0, 1, 255));
 });
+
+test('objects of other APIs are passed over, unless their kind is nearly one of ours', () => {
+  const yaml = 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n---\napiVersion: v1\nkind: Secrt';
+  const { objects, problems } = readObjects('a.yaml', yaml);
+  expect(objects).toEqual([]);
+  expect(problems.map(({ message }) => message)).toEqual(['kind "Secrt" is not supported; did you mean Secret?']);
+});

@@ -57,16 +57,19 @@ function readValue(reading: Reading, value: unknown, at: Path): void {
     refuse(reading, { at, path: [], message: 'expected an object with apiVersion, kind, metadata and spec' });
   else if (value.kind === 'List' && at.length === 0) readList(reading, value);
   else if (isKind(value.kind)) readObject(reading, value.kind, value, at);
-  else refuseKind(reading, value.kind, at);
+  else refuseKind(reading, value, at);
 }
 
-function refuseKind(reading: Reading, kind: unknown, at: Path): void {
+/** Objects of other APIs, such as the Deployment beside an Integration, are for a cluster: they are none of ours. */
+function refuseKind(reading: Reading, { apiVersion, kind }: Record<string, unknown>, at: Path): void {
   const path = ['kind'];
   if (typeof kind !== 'string') {
     refuse(reading, { at, path, message: `is missing; expected ${KIND_NAMES.join(', ')} or List` });
     return;
   }
   const meant = suggest(kind, [...KIND_NAMES, 'List']);
+  const ours = typeof apiVersion !== 'string' || apiVersion.startsWith(`${API_VERSION.split('/')[0]}/`);
+  if (!ours && meant === undefined) return;
   const hint = meant === undefined ? `${KIND_NAMES.join(', ')} and List are read here` : `did you mean ${meant}?`;
   const message = `kind ${JSON.stringify(kind.slice(0, 64))} is not supported; ${hint}`;
   // A slip of a letter may hide an object that was in force; any other kind is none of ours.
