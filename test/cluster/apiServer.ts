@@ -1,6 +1,8 @@
 import type { Authority } from './authority.ts';
 
-export const SERVICE_RANGE = '10.96.0.0/16';
+const SERVICE_RANGE = '10.96.0.0/16';
+/** Of CoreDNS. */
+export const SERVICE_DNS_ADDRESS = '10.96.0.10';
 const CLUSTER_DOMAIN = 'cluster.local';
 
 export interface ApiServerOptions {

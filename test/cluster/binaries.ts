@@ -1,7 +1,17 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { withLock } from './lock.ts';
@@ -101,7 +111,8 @@ async function build(name: BinaryName, path: string, stamp: string, say: (line: 
 function stampOf(name: BinaryName): string {
   const { module, package: main } = GO_PROGRAMS[name];
   const hash = createHash('sha256').update(`${main}\n${LINKER_FLAGS}\n`);
-  for (const file of ['go.mod', 'go.sum']) hash.update(readFileSync(join(MODULES, module, file)));
+  const dir = join(MODULES, module);
+  for (const file of readdirSync(dir).sort()) hash.update(readFileSync(join(dir, file)));
   return hash.digest('hex');
 }
 

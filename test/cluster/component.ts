@@ -1,20 +1,25 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { end, isRunning, type RunningProcess, runningProcess } from './runningProcess.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { childOf, end, isRunning, type RunningProcess, runningProcess } from './runningProcess.ts';
 
 const LOG_TAIL_LINES = 15;
+const POLL_MS = 5;
 
 /** Where the components of one cluster run. */
 export interface Surroundings {
   logDir: string;
-  /** A network namespace of ip-netns(8), by its file. */
-  netnsFile?: string | undefined;
-  /** `cgroup.procs` of the cgroup that they and all their children are in. */
-  cgroupProcsFile?: string | undefined;
+  /** What is put before a command so that it runs elsewhere: nsenter(1) and its options. */
+  enter?: readonly string[] | undefined;
   /** Whether they outlive the process that starts them; otherwise they end with it, however that ends. */
   kept?: boolean | undefined;
+}
+
+/** The command so that it ends with its parent, however that ends (prctl(2), PR_SET_PDEATHSIG). */
+export function endingWithParent(command: readonly string[]): string[] {
+  return process.platform === 'linux' ? ['setpriv', '--pdeathsig', 'KILL', ...command] : [...command];
 }
 
 /** A long-running program of the cluster, logging to a file of its name. */
@@ -35,16 +40,13 @@ export class Component {
     surroundings: Surroundings,
     env: Record<string, string> = {},
   ): Promise<Component> {
-    const { cgroupProcsFile, kept, logDir, netnsFile } = surroundings;
+    const { enter, kept, logDir } = surroundings;
     const logFile = join(logDir, `${name}.log`);
     mkdirSync(dirname(logFile), { recursive: true });
     const log = openSync(logFile, 'a');
-    const [program, ...args] = [
-      // Not `ip netns exec`: that mounts another /sys, in which the kubelet finds no cgroups.
-      ...(netnsFile === undefined ? [] : ['nsenter', `--net=${netnsFile}`]),
-      ...(kept || process.platform !== 'linux' ? [] : ['setpriv', '--pdeathsig', 'KILL']),
-      ...command,
-    ];
+    // In a PID namespace nsenter is the parent of what runs there.
+    const entered = enter === undefined ? command : [...enter, ...endingWithParent(command)];
+    const [program, ...args] = kept ? entered : endingWithParent(entered);
     const child = spawn(program!, args, {
       detached: true,
       stdio: ['ignore', log, log],
@@ -52,10 +54,9 @@ export class Component {
     });
     closeSync(log);
     await once(child, 'spawn');
-    // Before its first child; those of a process stay in its cgroup.
-    if (cgroupProcsFile !== undefined) writeFileSync(cgroupProcsFile, String(child.pid));
     child.unref();
-    return new Component(name, runningProcess(child.pid!), logFile);
+    const inner = enter === undefined ? child.pid! : await innerOf(child);
+    return new Component(name, runningProcess(inner), logFile);
   }
 
   /** One that another process has started. */
@@ -76,5 +77,15 @@ export class Component {
   /** `graceMs` 0 is what a power cut does. */
   stop(graceMs: number): Promise<void> {
     return end(this.process, graceMs);
+  }
+}
+
+/** What nsenter has started: a signal to itself would not reach that. */
+async function innerOf(nsenter: ChildProcess): Promise<number> {
+  for (;;) {
+    const inner = childOf(nsenter.pid!);
+    if (inner !== undefined) return inner;
+    if (nsenter.exitCode !== null || nsenter.signalCode !== null) return nsenter.pid!;
+    await delay(POLL_MS);
   }
 }

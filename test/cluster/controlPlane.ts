@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KubeClient } from '../../lib/kube/client.ts';
-import { apiServerArgs, SERVICE_RANGE } from './apiServer.ts';
+import { apiServerArgs } from './apiServer.ts';
 import { Authority, type ClusterUser } from './authority.ts';
 import { binaries } from './binaries.ts';
 import { Component, type Surroundings } from './component.ts';
@@ -30,7 +30,6 @@ export interface ControlPlaneOptions {
     ports: { api: number; etcd: number; etcdPeer: number };
     url: string;
     etcdDir: string;
-    podRange: string;
   };
 }
 
@@ -122,13 +121,6 @@ export class ControlPlane {
         '--use-service-account-credentials=true',
         '--leader-elect=false',
         '--secure-port=0',
-        ...(within
-          ? [
-              '--allocate-node-cidrs=true',
-              `--cluster-cidr=${within.podRange}`,
-              `--service-cluster-ip-range=${SERVICE_RANGE}`,
-            ]
-          : []),
       ]);
       commands.set('kube-scheduler', [
         programs['kube-scheduler'],

@@ -10,7 +10,7 @@ export interface CommandResult {
 export interface KubectlOptions {
   kubeconfigFile: string;
   /** Given on standard input: `-f -`. */
-  input?: string | undefined;
+  input?: string | Buffer | undefined;
   /** Where what it learns of the server is kept. */
   cacheDir?: string | undefined;
 }

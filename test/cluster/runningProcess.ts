@@ -34,6 +34,16 @@ export async function end(target: RunningProcess, graceMs: number): Promise<void
   }
 }
 
+/** The first that a process has started and that still is (proc_pid_children(5)). */
+export function childOf(pid: number): number | undefined {
+  try {
+    const [first] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+    return first ? Number(first) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function statOf(pid: number): { state: string; startTicks: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');

@@ -8,13 +8,14 @@ export type BinaryName =
   | 'kube-scheduler'
   | 'kubelet'
   | 'kube-proxy'
-  | 'coredns';
+  | 'coredns'
+  | 'pause';
 
 export interface GoProgram {
   /** The folder under go/ whose go.mod and go.sum say what is built, to the byte. */
-  module: 'etcd' | 'kubernetes' | 'coredns';
-  /** Where that go.mod requires it. */
-  required: { path: string; version: string };
+  module: 'etcd' | 'kubernetes' | 'coredns' | 'pause';
+  /** Where that go.mod requires it, unless it is our own. */
+  required?: { path: string; version: string };
   package: string;
 }
 
@@ -41,6 +42,7 @@ export const GO_PROGRAMS: Readonly<Record<BinaryName, GoProgram>> = {
     required: { path: 'github.com/coredns/coredns', version: 'v1.13.1' },
     package: 'github.com/coredns/coredns',
   },
+  pause: { module: 'pause', package: '.' },
 };
 
 /** What an API server says its version is: without it, `v0.0.0-master`, which clients and version skew checks take for very old. */

@@ -1,0 +1,3 @@
+module sidekey.dev/test/cluster/pause
+
+go 1.24

@@ -1,0 +1,357 @@
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { KubeClient } from '../../lib/kube/client.ts';
+import type { ClusterUser } from './authority.ts';
+import { binaries } from './binaries.ts';
+import type { Cluster, ClusterOptions } from './cluster.ts';
+import { clusterObjects } from './clusterObjects.ts';
+import { Component, type Surroundings } from './component.ts';
+import { ControlPlane, kubeconfig } from './controlPlane.ts';
+import { GivenCluster } from './givenCluster.ts';
+import type { Image } from './imageArchive.ts';
+import { pauseImage } from './images.ts';
+import { type CommandResult, helm, run } from './kubectl.ts';
+import { Machine, type MachineRecord, machineRefusal } from './machine.ts';
+import { CONTAINERD_SOCKET, nodeConfig } from './nodeConfig.ts';
+import { freePorts } from './ports.ts';
+import { isRunning, type RunningProcess, runningProcess } from './runningProcess.ts';
+import { type BinaryName, GO_PROGRAMS } from './versions.ts';
+
+const CLUSTERS = new URL('../../.cache/cluster/', import.meta.url).pathname;
+/** Of the documentation's range (RFC 5737): it is nobody's. */
+const NODE_ADDRESS = '192.0.2.10';
+const NODE_NAME = 'node-1';
+const PORTS = { api: 6443, etcd: 2379, etcdPeer: 2380 };
+const VOLUMES = 16;
+const READY_LIMIT_MS = 90_000;
+const POLL_MS = 100;
+
+interface ClusterRecord {
+  machine: MachineRecord;
+  /** Who ends it, unless it is kept. */
+  owner?: RunningProcess | undefined;
+  forwarder: RunningProcess;
+  url: string;
+}
+
+/**
+ * One control plane and one node, with real kubelet, containerd, CNI, kube-proxy and CoreDNS, in a machine of its own.
+ *
+ * The API server is at a port of our loopback. Everything is under .cache/cluster/NAME while it runs, logs included.
+ */
+export class OwnCluster implements Cluster {
+  readonly plane: ControlPlane;
+  readonly machine: Machine;
+  /** Where pods reach what `runOnNode` starts. */
+  readonly nodeAddress = NODE_ADDRESS;
+  readonly nodeName = NODE_NAME;
+  readonly #dir: string;
+  readonly #surroundings: Surroundings;
+  readonly #commands: ReadonlyMap<string, readonly string[]>;
+  readonly #components = new Map<string, Component>();
+  #forwarder!: Component;
+
+  private constructor(options: {
+    plane: ControlPlane;
+    machine: Machine;
+    dir: string;
+    surroundings: Surroundings;
+    commands: ReadonlyMap<string, readonly string[]>;
+  }) {
+    this.plane = options.plane;
+    this.machine = options.machine;
+    this.#dir = options.dir;
+    this.#surroundings = options.surroundings;
+    this.#commands = options.commands;
+  }
+
+  /** @throws Error that says what is missing, or has the end of the log of what did not start */
+  static async start({ kept = false, name = `test-${process.pid}`, say }: ClusterOptions): Promise<OwnCluster> {
+    const refusal = machineRefusal();
+    if (refusal !== undefined)
+      throw new Error(`${refusal}. Or name a cluster by KUBECONFIG, or install Docker and kind.`);
+    const programs = await binaries(Object.keys(GO_PROGRAMS) as BinaryName[], say);
+    await removeAbandoned();
+    const dir = join(CLUSTERS, name);
+    if (recordOf(name) !== undefined)
+      throw new Error(`there already is a cluster ${name}; end it first (make cluster-down)`);
+    // Logs of one that did not start.
+    rmSync(dir, { recursive: true, force: true });
+    const logDir = join(dir, 'logs');
+    mkdirSync(logDir, { recursive: true });
+    const machine = await Machine.start({
+      name,
+      kept,
+      init: programs.pause,
+      address: NODE_ADDRESS,
+      volumes: VOLUMES,
+      logFile: join(logDir, 'machine.log'),
+    });
+    const surroundings: Surroundings = { logDir, kept, enter: machine.enter };
+    const [port] = (await freePorts(1)) as [number];
+    const plane = await ControlPlane.prepare({
+      controllers: true,
+      within: {
+        dir,
+        surroundings,
+        nodeAddress: NODE_ADDRESS,
+        ports: PORTS,
+        url: `https://127.0.0.1:${port}`,
+        etcdDir: '/run/etcd',
+      },
+    });
+    const commands = new Map(Object.entries(nodeCommands({ dir, programs, plane, name })));
+    const cluster = new OwnCluster({ plane, machine, dir, surroundings, commands });
+    try {
+      await cluster.#forward(port, { logDir, kept });
+      cluster.#save(kept);
+      await cluster.#startAll();
+      return cluster;
+    } catch (error) {
+      await cluster.stop({ keepLogs: true });
+      throw new Error(`the cluster did not start; its logs are in ${logDir}`, { cause: error });
+    }
+  }
+
+  /** Whether that one still runs; as its kubeconfig names it. */
+  static running(name: string): GivenCluster | undefined {
+    const record = recordOf(name);
+    if (record === undefined || !isRunning(record.machine.init) || !isRunning(record.forwarder)) return undefined;
+    return new GivenCluster(join(CLUSTERS, name, 'kubeconfig'));
+  }
+
+  /** Ends one that another process has started. */
+  static async remove(name: string): Promise<void> {
+    const record = recordOf(name);
+    if (record === undefined) return;
+    await Component.resume({ name: 'api-outside', process: record.forwarder }, { logDir: '' }).stop(0);
+    await Machine.resume(record.machine).stop();
+    rmSync(join(CLUSTERS, name), { recursive: true, force: true });
+  }
+
+  get kubeconfigFile(): string {
+    return join(this.#dir, 'kubeconfig');
+  }
+
+  async client(user?: ClusterUser): Promise<KubeClient> {
+    return this.plane.client(user);
+  }
+
+  kubectl(args: readonly string[], options: { user?: ClusterUser; input?: string } = {}): Promise<CommandResult> {
+    return this.plane.kubectl(args, options);
+  }
+
+  helm(args: readonly string[]): Promise<CommandResult> {
+    return helm(args, { kubeconfigFile: this.kubeconfigFile, cacheDir: join(this.#dir, 'helm') });
+  }
+
+  async loadImage(image: Image): Promise<string> {
+    const ctr = [...this.machine.enter, 'ctr', '--address', CONTAINERD_SOCKET, '--namespace', 'k8s.io', 'images'];
+    const reference = `${image.name.replace(/:[^:/]*$/, '')}@${image.digest}`;
+    await succeed([...ctr, 'import', '-'], image.archive);
+    // Without a registry the kubelet finds by digest what has that for its name.
+    await succeed([...ctr, 'tag', '--force', image.name, reference]);
+    return reference;
+  }
+
+  /** Names of the world and their addresses, for all pods, within a second. */
+  async setHosts(hosts: Readonly<Record<string, string>>): Promise<void> {
+    writeFileSync(
+      join(this.#dir, 'node', 'hosts'),
+      Object.entries(hosts)
+        .map(([name, address]) => `${address} ${name}\n`)
+        .join(''),
+    );
+    await delay(1_200);
+  }
+
+  /** Gives the node one more address, whatever it is in the world: for a double of an upstream to listen on. */
+  addAddress(address: string): void {
+    this.machine.run(['ip', 'addr', 'add', `${address}/${address.includes(':') ? 128 : 32}`, 'dev', 'node0']);
+  }
+
+  /** Starts a program on the node, beside the pods; it ends with the cluster. */
+  async runOnNode(name: string, command: readonly string[], env?: Record<string, string>): Promise<Component> {
+    const component = await Component.start(name, command, this.#surroundings, env);
+    this.#components.set(name, component);
+    return component;
+  }
+
+  /** The kubelet ends; pods go on, and nobody says so. */
+  async nodeDown(): Promise<void> {
+    await this.#components.get('kubelet')!.stop(0);
+  }
+
+  async nodeUp(): Promise<void> {
+    await this.#start('kubelet');
+  }
+
+  /** containerd and kubelet end and start again, as with an upgrade of the node; pods go on. */
+  async runtimeRestart(): Promise<void> {
+    await this.nodeDown();
+    await this.#components.get('containerd')!.stop(5_000);
+    await this.#start('containerd');
+    await this.nodeUp();
+  }
+
+  apiServerRestart(whileDownMs?: number): Promise<void> {
+    return this.plane.restart(whileDownMs);
+  }
+
+  async collectLogs(dir: string): Promise<void> {
+    await new GivenCluster(this.kubeconfigFile).collectLogs(dir);
+    cpSync(join(this.#dir, 'logs'), join(dir, 'components'), { recursive: true });
+  }
+
+  /** All processes, mounts and namespaces of it are gone then. */
+  async stop({ keepLogs = false } = {}): Promise<void> {
+    await this.machine.stop();
+    await this.#forwarder?.stop(0);
+    await this.plane.stop();
+    if (keepLogs) rmSync(join(this.#dir, 'record.json'), { force: true });
+    else rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  async #startAll(): Promise<void> {
+    writeFileSync(this.kubeconfigFile, readFileSync(this.plane.kubeconfigFile), { mode: 0o600 });
+    await Promise.all([this.plane.startComponents(), this.#startRuntime()]);
+    const input = clusterObjects({ nodeAddress: NODE_ADDRESS, volumes: VOLUMES })
+      .map((object) => JSON.stringify(object))
+      .join('\n---\n');
+    for (const name of ['kubelet', 'kube-proxy', 'coredns']) await this.#start(name);
+    const applied = await this.kubectl(['apply', '--server-side', '-f', '-'], { input });
+    if (applied.code !== 0) throw new Error(`the first objects were refused: ${applied.stderr}`);
+    await this.#ready();
+  }
+
+  async #startRuntime(): Promise<void> {
+    await this.#start('containerd');
+    const untilMs = performance.now() + READY_LIMIT_MS;
+    while (!existsSync(this.machine.path(CONTAINERD_SOCKET))) {
+      this.#check('containerd', untilMs);
+      await delay(POLL_MS);
+    }
+    await this.loadImage(await pauseImage());
+  }
+
+  /** Until the node takes pods, and pods have a ServiceAccount. */
+  async #ready(): Promise<void> {
+    const client = this.plane.client();
+    const untilMs = performance.now() + READY_LIMIT_MS;
+    for (;;) {
+      for (const name of this.#components.keys()) this.#check(name, untilMs);
+      const node = await client.get<NodeObject>(`/api/v1/nodes/${NODE_NAME}`).catch(() => undefined);
+      const isReady = node?.status.conditions.some(({ status, type }) => type === 'Ready' && status === 'True');
+      const { items } = await client.list('/api/v1/namespaces/default/serviceaccounts');
+      if (isReady && (node?.spec.taints ?? []).length === 0 && items.length > 0) return;
+      await delay(POLL_MS);
+    }
+  }
+
+  #check(name: string, untilMs: number): void {
+    const component = this.#components.get(name)!;
+    if (!component.running) throw new Error(`${name} ended:\n${component.lastWords}`);
+    if (performance.now() > untilMs) throw new Error(`the cluster is not ready; ${name} says:\n${component.lastWords}`);
+  }
+
+  async #start(name: string): Promise<void> {
+    this.#components.set(name, await Component.start(name, this.#commands.get(name)!, this.#surroundings));
+  }
+
+  /** From loopback through a socket file, which two network namespaces can share. */
+  async #forward(port: number, outside: Surroundings): Promise<void> {
+    // Relative: the path of a socket is short.
+    const inDir = (command: string) => ['/bin/sh', '-c', `cd "$0" && exec ${command}`, this.#dir];
+    await this.runOnNode('api-inside', inDir(`socat UNIX-LISTEN:api.sock,fork TCP:127.0.0.1:${PORTS.api}`));
+    const listen = `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,backlog=512,fork`;
+    this.#forwarder = await Component.start('api-outside', inDir(`socat ${listen} UNIX-CONNECT:api.sock`), outside);
+  }
+
+  #save(kept: boolean): void {
+    const record: ClusterRecord = {
+      machine: this.machine.record,
+      forwarder: this.#forwarder.process,
+      url: this.plane.url,
+      ...(!kept && { owner: runningProcess(process.pid) }),
+    };
+    writeFileSync(join(this.#dir, 'record.json'), JSON.stringify(record, null, 2));
+  }
+}
+
+interface NodeObject {
+  spec: { taints?: object[] };
+  status: { conditions: { type: string; status: string }[] };
+}
+
+function nodeCommands(options: {
+  dir: string;
+  name: string;
+  plane: ControlPlane;
+  programs: Record<BinaryName, string>;
+}): Record<string, readonly string[]> {
+  const { dir, name, plane, programs } = options;
+  const nodeDir = join(dir, 'node');
+  const { authority } = plane;
+  const files: Record<string, string> = nodeConfig({
+    dir: nodeDir,
+    name,
+    address: NODE_ADDRESS,
+    caFile: authority.caFile,
+    podLogsDir: join(dir, 'pod-logs'),
+  });
+  const localUrl = `https://127.0.0.1:${PORTS.api}`;
+  const users: Record<string, ClusterUser> = {
+    kubelet: { name: `system:node:${NODE_NAME}`, groups: ['system:nodes'] },
+    'kube-proxy': { name: 'system:kube-proxy' },
+    coredns: { name: 'system:coredns' },
+  };
+  for (const [program, user] of Object.entries(users))
+    files[`${program}.kubeconfig`] = kubeconfig(localUrl, authority, user);
+  for (const [file, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(nodeDir, file)), { recursive: true });
+    writeFileSync(join(nodeDir, file), text, { mode: 0o600 });
+  }
+  return {
+    containerd: ['containerd', '--config', join(nodeDir, 'containerd.toml')],
+    kubelet: [
+      programs.kubelet,
+      `--config=${join(nodeDir, 'kubelet.json')}`,
+      `--kubeconfig=${join(nodeDir, 'kubelet.kubeconfig')}`,
+      '--root-dir=/run/kubelet',
+      `--hostname-override=${NODE_NAME}`,
+      `--node-ip=${NODE_ADDRESS}`,
+    ],
+    'kube-proxy': [
+      programs['kube-proxy'],
+      `--config=${join(nodeDir, 'kube-proxy.json')}`,
+      `--hostname-override=${NODE_NAME}`,
+    ],
+    coredns: [programs.coredns, '-conf', join(nodeDir, 'Corefile')],
+  };
+}
+
+function recordOf(name: string): ClusterRecord | undefined {
+  const file = join(CLUSTERS, name, 'record.json');
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as ClusterRecord) : undefined;
+}
+
+/** What is left of clusters whose process was killed. */
+async function removeAbandoned(): Promise<void> {
+  if (!existsSync(CLUSTERS)) return;
+  for (const name of readdirSync(CLUSTERS)) {
+    const record = recordOf(name);
+    const isAbandoned = record?.owner === undefined ? !isAlive(record) : !isRunning(record.owner);
+    if (record !== undefined && isAbandoned) await OwnCluster.remove(name);
+  }
+}
+
+function isAlive(record: ClusterRecord | undefined): boolean {
+  return record !== undefined && isRunning(record.machine.init);
+}
+
+async function succeed(command: readonly string[], input?: Buffer): Promise<void> {
+  const [program, ...args] = command;
+  const { code, stderr } = await run(program!, args, { input });
+  if (code !== 0) throw new Error(`${command.slice(-4).join(' ')} failed: ${stderr}`);
+}
