@@ -1,6 +1,6 @@
 {{/* Parts of the admission policies. What is said here of the sidecar is compared with api/pods.ts by test/policies. */}}
 
-{{/* Start of a policy and its binding: dict "root" $ "name" "exec". */}}
+{{/* The binding of a policy: dict "root" $ "name" "exec". */}}
 {{- define "sidekey.policy.binding" -}}
 ---
 apiVersion: admissionregistration.k8s.io/v1
@@ -32,14 +32,12 @@ namespaceSelector:
       values: [kube-system, {{ .Release.Namespace }}]
 {{- end }}
 
-{{- define "sidekey.policy.storeUrl" -}}
-https://{{ include "sidekey.fullname" . }}-store.{{ .Release.Namespace }}.svc:8443
-{{- end }}
-
-{{/* CEL: whether the container `c` runs our image. Any digest of the repository, so that neither upgrade nor rollback refuses a pod. */}}
+{{/* CEL: whether the container `c` runs our image. Any digest of its repository, so that neither upgrade nor rollback refuses a pod; tags only where the chart is given one. */}}
 {{- define "sidekey.policy.genuine" -}}
-c.image == '{{ include "sidekey.image" . }}' || c.image.startsWith('{{ .Values.image.repository }}@sha256:')
-{{- if not .Values.image.digest }} || c.image.startsWith('{{ .Values.image.repository }}:'){{ end }}
+{{- $image := include "sidekey.sidecarImage" . -}}
+{{- $repository := regexReplaceAll "(:[^:/@]+)?(@sha256:[0-9a-f]+)?$" $image "" -}}
+c.image == '{{ $image }}' || c.image.startsWith('{{ $repository }}@sha256:')
+{{- if not (contains "@" $image) }} || c.image.startsWith('{{ $repository }}:'){{ end }}
 {{- end }}
 
 {{/* CEL: names of the volumes of the pod `object` that hold a token by which one becomes known to the store. */}}
