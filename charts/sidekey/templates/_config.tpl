@@ -29,24 +29,18 @@
 
 {{- define "sidekey.operatorConfig" -}}
 {{- $fullname := include "sidekey.fullname" . }}
-{{- $kubernetes := dict
-  "namespace" .Release.Namespace
-  "trustConfigMap" (dict "namespace" .Release.Namespace "name" (printf "%s-trust" $fullname))
-  "lease" (dict "namespace" .Release.Namespace "name" (printf "%s-operator" $fullname))
-  "scope" .Values.scope
-  "tokenFile" "/var/run/secrets/sidekey/token" }}
-{{- if not .Values.certManager.enabled }}
-{{- $_ := set $kubernetes "webhook" (dict
-  "configuration" $fullname
-  "secret" (dict "namespace" .Release.Namespace "name" (printf "%s-webhook-tls" $fullname))
-  "service" (dict "namespace" .Release.Namespace "name" (printf "%s-webhook" $fullname))) }}
-{{- end }}
 {{- dict
   "part" "operator"
   "storeUrl" (include "sidekey.storeUrl" .)
   "metricsHost" .Values.listenHost
   "metricsPort" 9090
-  "kubernetes" $kubernetes | toJson }}
+  "tokenFile" "/var/run/secrets/sidekey/token"
+  "kubernetes" (dict
+    "namespace" .Release.Namespace
+    "serviceAccount" (printf "%s-operator" $fullname)
+    "leaseName" (printf "%s-operator" $fullname)
+    "trustConfigMap" (printf "%s-trust" $fullname)
+    "secretReaderRole" (printf "%s-secret-reader" $fullname)) | toJson }}
 {{- end }}
 
 {{- define "sidekey.webhookConfig" -}}
