@@ -9,8 +9,9 @@ const EVERYWHERE = ['--disable-sigusr1', '--disable-warning=ExperimentalWarning'
 const SMALL = ['--max-semi-space-size=2', '--no-concurrent-recompilation'];
 
 /** What a part is started with, by whoever starts it. */
-export const NODE_ARGS: Readonly<Record<'store' | 'operator' | 'sidecar', readonly string[]>> = {
+export const NODE_ARGS: Readonly<Record<'store' | 'operator' | 'webhook' | 'sidecar', readonly string[]>> = {
   store: EVERYWHERE,
   operator: EVERYWHERE,
+  webhook: EVERYWHERE,
   sidecar: [...EVERYWHERE, ...SMALL],
 };
