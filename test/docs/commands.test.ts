@@ -1,20 +1,25 @@
 import type { Command } from 'commander';
 import { expect, test } from 'vitest';
+import { createKubectlProgram } from '../../cli/kubectlProgram.ts';
 import { createProgram } from '../../cli/program.ts';
 import { blocksOf, inlineCodeOf, type Page, pages } from './pages.ts';
 
-/** `sidekey` where a command begins, and its words up to where the shell, a comment or the page takes over. */
-const CALL = /(?:^|[\s('"=])(?:[\w.$~/-]*\/)?sidekey((?:[ \t]+[^\s|;&<>#()…]+)+)/gm;
+/** `sidekey` where a command begins, and its words up to where the shell, a comment or the page takes over; not where it is what others work on. */
+const CALL =
+  /(?:^|[\s('"=])(?<!(?:helm|docker|kubectl)\b[^\n`]*)((?:kubectl )?)(?:[\w.$~/-]*\/)?sidekey((?:[ \t]+[^\s|;&<>#()…]+)+)/gm;
 const program = createProgram(() => {});
+const plugin = createKubectlProgram({});
 
 /** What is wrong with a call, or undefined. */
 function problemOf(call: string): string | undefined {
   const words = call.trim().split(/\s+/);
-  let command: Command = program;
+  const isPlugin = words[0] === 'kubectl';
+  if (isPlugin) words.shift();
+  let command: Command = isPlugin ? plugin : program;
   while (words.length > 0 && command.commands.length > 0 && !words[0]!.startsWith('-')) {
     const name = words.shift()!;
     const next = command.commands.find((sub) => sub.name() === name);
-    if (next === undefined) return `${command.name()} has no command ${name}`;
+    if (next === undefined) return `${isPlugin ? 'kubectl ' : ''}${command.name()} has no command ${name}`;
     command = next;
   }
   const end = words.indexOf('--');
@@ -32,7 +37,9 @@ function callsOf(page: Page): string[] {
   const code = blocksOf(page)
     .filter(({ language }) => ['', 'sh', 'ini', 'text'].includes(language))
     .map(({ text }) => text.replaceAll('\\\n', ' '));
-  return [...code, ...inlineCodeOf(page)].flatMap((text) => [...text.matchAll(CALL)].map((match) => match[1]!));
+  return [...code, ...inlineCodeOf(page)].flatMap((text) =>
+    [...text.matchAll(CALL)].map((match) => `${match[1]}${match[2]}`),
+  );
 }
 
 const PAGES = pages().filter((page) => page.path !== 'docs/reference/cli.md');
@@ -40,11 +47,12 @@ const PAGES = pages().filter((page) => page.path !== 'docs/reference/cli.md');
 test('calls are found in blocks and in text, and what does not exist is told', () => {
   const page = {
     path: 'x.md',
-    text: '`sidekey nope` and `sidekey run --tagg llm -- ls --all`\n```\n$ sidekey get -o wide # x\n```\n',
+    text: '`kubectl sidekey nope`, `helm upgrade sidekey x`, `sidekey nope` and `sidekey run --tagg llm -- ls --all`\n```\n$ sidekey get -o wide # x\n```\n',
   };
-  expect(callsOf(page)).toEqual([' get -o wide', ' nope', ' run --tagg llm -- ls --all']);
+  expect(callsOf(page)).toEqual([' get -o wide', 'kubectl  nope', ' nope', ' run --tagg llm -- ls --all']);
   expect(callsOf(page).map(problemOf)).toEqual([
     undefined,
+    'kubectl sidekey has no command nope',
     'sidekey has no command nope',
     'sidekey run has no option --tagg',
   ]);
