@@ -311,6 +311,13 @@ const SIDECAR_HOLES: Hole[] = [
     'another mount could replace its program',
   ],
   [
+    'a termination message over its program',
+    (pod) => {
+      sidecarOf(pod).terminationMessagePath = '/sidekey/sidecar.mjs';
+    },
+    'another mount could replace its program',
+  ],
+  [
     'a part of a volume',
     (pod) => {
       sidecarOf(pod).volumeMounts![1]!.subPath = 'a';
@@ -364,6 +371,18 @@ test('what does not touch the sidecar may be changed', async () => {
   agentOf(pod).lifecycle = { preStop: { exec: { command: ['true'] } } };
   sidecarOf(pod).image = `registry.example/sidekey@sha256:${'b'.repeat(64)}`;
   sidecarOf(pod).resources = { limits: { memory: '128Mi' } };
+  expect(await create(pod)).toBe('allowed');
+});
+
+test('a pod of more than 4,000 lines is judged within the cost that the API server allows', async () => {
+  const pod = genuine();
+  const many = <T>(count: number, make: (index: number) => T) =>
+    Array.from({ length: count }, (_, index) => make(index));
+  pod.spec.volumes.push(...many(60, (v) => ({ name: `v${v}`, configMap: { name: `c${v}` } })));
+  const env = many(40, (e) => ({ name: `E${e}`, value: 'x' }));
+  const volumeMounts = many(20, (m) => ({ name: `v${m}`, mountPath: `/m${m}` }));
+  pod.spec.containers.push(...many(30, (c) => ({ name: `c${c}`, image: 'x', env, volumeMounts })));
+  expect(JSON.stringify(pod, null, 2).split('\n').length).toBeGreaterThan(4000);
   expect(await create(pod)).toBe('allowed');
 });
 
