@@ -1,4 +1,5 @@
 import { SIDECAR_PATHS, SIDECAR_PORTS } from '../../api/pods.ts';
+import type { JoinProof } from '../../api/protocol.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorCode } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -24,6 +25,8 @@ export interface PodOptions {
   log: Logger;
   env: NodeJS.ProcessEnv;
   limits?: Partial<Bounds>;
+  /** How the store is told who this is, if not by the token of the pod. */
+  proof?: () => Promise<JoinProof>;
 }
 
 export interface PodSidecar {
@@ -35,7 +38,7 @@ export interface PodSidecar {
  *
  * @throws CodedError of START_ERRORS
  */
-export async function startInPod({ clock, env, limits, log }: PodOptions): Promise<PodSidecar> {
+export async function startInPod({ clock, env, limits, log, proof = byToken }: PodOptions): Promise<PodSidecar> {
   const { capturePorts, egress, extraCa, storeUrl, trustBundlePem } = podBootstrap(env);
   const rootsPem = orStartError('ExtraCaInvalid', () => trustedRootsPem(extraCa, env));
   const proxyFor = orStartError('ProxyInvalid', () => proxySelector(env));
@@ -54,7 +57,6 @@ export async function startInPod({ clock, env, limits, log }: PodOptions): Promi
     unjoined: () => admission.failure,
   });
   const { grants, membership } = parts;
-  const proof = async () => ({ serviceAccountToken: await podToken(SIDECAR_PATHS.tokenFile) });
   const admission = new Admission({ clock, log, storeUrl, grants, membership, trust, proof });
   admission.start();
   const stop = async (graceMs: number) => {
@@ -70,6 +72,10 @@ export async function startInPod({ clock, env, limits, log }: PodOptions): Promi
   }
   parts.prewarm();
   return { stop };
+}
+
+async function byToken(): Promise<JoinProof> {
+  return { serviceAccountToken: await podToken(SIDECAR_PATHS.tokenFile) };
 }
 
 /** In PEM, and as Java wants it. */
