@@ -45,21 +45,30 @@
 
 {{- define "sidekey.webhookConfig" -}}
 {{- $fullname := include "sidekey.fullname" . }}
+{{- $resources := dict }}
+{{- range $kind, $quantities := .Values.sidecar.resources }}
+{{- $texts := dict }}
+{{- range $name, $quantity := $quantities }}{{ $_ := set $texts $name (toString $quantity) }}{{ end }}
+{{- $_ := set $resources $kind $texts }}
+{{- end }}
 {{- $sidecar := dict
   "image" (include "sidekey.sidecarImage" .)
   "imagePullPolicy" .Values.image.pullPolicy
   "egress" .Values.sidecar.egress
-  "resources" .Values.sidecar.resources }}
+  "resources" $resources }}
 {{- if .Values.sidecar.extraCA }}{{ $_ := set $sidecar "extraCaPem" .Values.sidecar.extraCA }}{{ end }}
 {{- dict
   "part" "webhook"
+  "storeUrl" (include "sidekey.storeUrl" .)
   "listenHost" .Values.listenHost
   "listenPort" 8443
   "metricsHost" .Values.listenHost
   "metricsPort" 9090
-  "storeUrl" (include "sidekey.storeUrl" .)
   "sidecar" $sidecar
+  "trustedControllers" .Values.webhook.trustedControllers
+  "clusterDomain" .Values.clusterDomain
   "kubernetes" (dict
-    "trustConfigMap" (dict "namespace" .Release.Namespace "name" (printf "%s-trust" $fullname))
-    "tlsSecret" (dict "namespace" .Release.Namespace "name" (printf "%s-webhook-tls" $fullname))) | toJson }}
+    "namespace" .Release.Namespace
+    "tlsSecret" (printf "%s-webhook-tls" $fullname)
+    "trustConfigMap" (printf "%s-trust" $fullname)) | toJson }}
 {{- end }}
