@@ -20,7 +20,8 @@ interface Schema {
 const HEADER = `# Objects
 
 What \`Credential\` and \`Integration\` (\`apiVersion: sidekey.dev/v1alpha1\`) can say. This page is written from the schemas by \`make goldens\`, and a test keeps
-it so. An unknown field is an error, never ignored. Examples are in [examples/](../../examples/).
+it so. An unknown field is an error, never ignored. [What is refused](refusals.md) besides types and bounds is a page of its own. Examples are in
+[examples/](../../examples/).
 `;
 
 test('docs/reference/objects.md lists every field of both kinds', async () => {

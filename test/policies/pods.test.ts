@@ -4,6 +4,7 @@ import { START_LIMIT_MS } from '../crds/withCrds.ts';
 import { type AgentPod, agentOf, agentPod, plainPod, sidecarOf } from './agentPod.ts';
 import {
   deniedBy,
+  EXCLUDED_NAMESPACE,
   type Governed,
   IMAGE,
   NAMESPACE,
@@ -622,6 +623,13 @@ describe('the namespaces of the control plane and of the release', () => {
     operator.spec.volumes = genuine().spec.volumes;
     expect(await create(operator, RELEASE_NAMESPACE)).toBe('allowed');
     expect(await create(operator)).toMatch(deniedBy('sidecar', 'belongs in pods labelled'));
+  });
+
+  test('differ from one that the webhook leaves out: there nobody gets a token', async () => {
+    expect(await create(genuine(), EXCLUDED_NAMESPACE)).toMatch(
+      deniedBy('sidecar', 'this namespace is left out by the webhook (webhook.excludedNamespaces)'),
+    );
+    expect(await create(plainPod('new'), EXCLUDED_NAMESPACE)).toBe('allowed');
   });
 
   test('cannot be feigned by a label', async () => {

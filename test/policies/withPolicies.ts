@@ -14,6 +14,8 @@ export const RELEASE_NAMESPACE = 'sidekey-system';
 export const IMAGE = `registry.example/sidekey@sha256:${'a'.repeat(64)}`;
 export const STORE_URL = `https://sidekey-store.${RELEASE_NAMESPACE}.svc:8443`;
 export const NAMESPACE = 'agents';
+/** That the webhook is told to leave out. */
+export const EXCLUDED_NAMESPACE = 'excluded';
 
 /** May do everything in the namespace `agents` that a developer does, but not read Secrets, and use no Credential. */
 export const ALICE: ClusterUser = { name: 'alice' };
@@ -34,9 +36,9 @@ export interface Governed {
 
 /** An API server with the CRDs and the policies in force, a namespace for agents, and people. */
 export async function startWithPolicies(): Promise<Governed> {
-  const plane = await startWithCrds(NAMESPACE, 'platform', RELEASE_NAMESPACE);
+  const plane = await startWithCrds(NAMESPACE, 'platform', EXCLUDED_NAMESPACE, RELEASE_NAMESPACE);
   const admin = plane.client();
-  for (const namespace of [NAMESPACE, RELEASE_NAMESPACE, 'kube-system'])
+  for (const namespace of [NAMESPACE, EXCLUDED_NAMESPACE, RELEASE_NAMESPACE, 'kube-system'])
     for (const name of ['default', 'agent'])
       await admin.create(`/api/v1/namespaces/${namespace}/serviceaccounts`, { metadata: { name } });
   for (const role of ROLES) await grant(admin, role);
@@ -56,7 +58,10 @@ export async function renderPolicies(): Promise<PolicyObject[]> {
     const { code, stderr, stdout } = await helm(
       [
         ...['template', 'sidekey', CHART, '--namespace', RELEASE_NAMESPACE],
-        ...['--set', `image.repository=${repository},image.digest=${digest}`],
+        ...[
+          '--set',
+          `image.repository=${repository},image.digest=${digest},webhook.excludedNamespaces={${EXCLUDED_NAMESPACE}}`,
+        ],
       ],
       { kubeconfigFile: '', cacheDir },
     );
