@@ -1,0 +1,51 @@
+import { rmSync } from 'node:fs';
+import type { TestProject } from 'vitest/node';
+import { type Cluster, startCluster } from '../cluster.ts';
+import { agentImage, sidekeyImage } from '../images.ts';
+import { installRelease } from './release.ts';
+import { startUpstream } from './upstreamPod.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    kubeconfigFile: string;
+    agentImage: string;
+    sidekeyImage: string;
+  }
+}
+
+/** Where everything is kept that tells why a run failed. */
+const LOGS = new URL('../../../.cache/e2e-logs/', import.meta.url).pathname;
+
+/** From nothing to a cluster with Sidekey in it, and an upstream. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const fromMs = performance.now();
+  const say = (line: string) =>
+    console.error(`${((performance.now() - fromMs) / 1000).toFixed(0).padStart(4)} s  ${line}`);
+  rmSync(LOGS, { recursive: true, force: true });
+  const cluster = await startCluster({ say });
+  say('the cluster is ready');
+  try {
+    const sidekey = await cluster.loadImage(await sidekeyImage());
+    const agent = await cluster.loadImage(await agentImage());
+    say('the images are loaded');
+    const { caPem } = await startUpstream(cluster, agent);
+    await installRelease(cluster, { image: sidekey, extraCaPem: caPem });
+    say('Sidekey is installed');
+    project.provide('kubeconfigFile', cluster.kubeconfigFile);
+    project.provide('agentImage', agent);
+    project.provide('sidekeyImage', sidekey);
+  } catch (error) {
+    await keepLogs(cluster, say);
+    await cluster.stop();
+    throw error;
+  }
+  return async () => {
+    if (project.vitest.state.getCountOfFailedTests() > 0) await keepLogs(cluster, say);
+    await cluster.stop();
+  };
+}
+
+async function keepLogs(cluster: Cluster, say: (line: string) => void): Promise<void> {
+  await cluster.collectLogs(LOGS);
+  say(`logs of every component and pod are in ${LOGS}`);
+}
