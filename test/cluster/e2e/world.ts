@@ -204,7 +204,7 @@ function header(kind: string, namespace: string, name: string): object {
 }
 
 /** Asks until the answer is truthy. @throws Error after `limitMs` */
-export async function until<T>(ask: () => Promise<T>, limitMs = 30_000): Promise<T> {
+export async function until<T>(ask: () => Promise<T | undefined | false | ''>, limitMs = 30_000): Promise<T> {
   const untilMs = performance.now() + limitMs;
   for (;;) {
     const answer = await ask();
