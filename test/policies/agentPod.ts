@@ -36,7 +36,8 @@ export function agentPod(name: string, image: string, storeUrl: string): AgentPo
         {
           name: REDIRECT_CONTAINER,
           image,
-          command: ['/usr/sbin/nft', '-f', '-'],
+          command: ['/usr/sbin/nft'],
+          args: ['table inet sidekey\n'],
           securityContext: { ...drop, runAsUser: 0, capabilities: { drop: ['ALL'], add: ['NET_ADMIN'] } },
         },
         {

@@ -346,7 +346,28 @@ const SIDECAR_HOLES: Hole[] = [
     (pod) => {
       pod.spec.initContainers[0]!.env = [{ name: 'LD_PRELOAD', value: '/x' }];
     },
-    'must have no environment',
+    'must be as the webhook makes it',
+  ],
+  [
+    'a redirect container with another command',
+    (pod) => {
+      pod.spec.initContainers[0]!.command = ['/usr/local/bin/node', '-e', 'steal()'];
+    },
+    'nft with one ruleset',
+  ],
+  [
+    'a redirect container that stays',
+    (pod) => {
+      pod.spec.initContainers[0]!.restartPolicy = 'Always';
+    },
+    'must be as the webhook makes it',
+  ],
+  [
+    'a token in a pod for Windows, which the webhook would leave as it is',
+    (pod) => {
+      pod.spec.nodeSelector = { 'kubernetes.io/os': 'windows' };
+    },
+    'the webhook leaves out pods for Windows',
   ],
 ];
 
@@ -505,6 +526,12 @@ test('a harmless capability and another user are allowed', async () => {
   const pod = genuine();
   agentOf(pod).securityContext = { capabilities: { add: ['NET_BIND_SERVICE', 'CHOWN'] }, runAsUser: 1000 };
   expect(await create(pod)).toBe('allowed');
+});
+
+test('a mirror of a static pod, which the webhook leaves as it is too, gets no token: the API server itself sees to it', async () => {
+  const pod = genuine();
+  pod.metadata.annotations['kubernetes.io/config.mirror'] = 'x';
+  expect(await create(pod)).toMatch(/a mirror pod may not reference (service accounts|projected volume sources)/);
 });
 
 describe('tokens for our audience', () => {
