@@ -34,7 +34,7 @@ bench: $(INSTALLED) ## Compare with nginx, Envoy and haproxy, side by side (BENC
 bench-store: $(INSTALLED) ## The store under load: 10,000 sidecars, both engines (BENCH=--quick for 3 minutes)
 	@node test/bench-store/main.ts $(BENCH)
 
-fuzz: $(INSTALLED) ## Throw random input at codec, authorities and YAML (FUZZ_SECONDS=60)
+fuzz: $(INSTALLED) ## Throw random input at codec, authorities, ClientHellos and YAML (FUZZ_SECONDS=60)
 	@node test/fuzz/main.ts --seconds $(or $(FUZZ_SECONDS),60)
 
 generate: $(INSTALLED) ## Write the CRDs from api/

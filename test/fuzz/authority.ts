@@ -106,9 +106,10 @@ const tunnel = fc
     return named === undefined ? undefined : { kind: 'tunnel', authority: { scheme, ...named } };
   });
 const proxy: Door = { kind: 'proxy', ownPorts: OWN_PORTS };
+const captured = fc.constantFrom(80, 443, 8443).map((port): Door => ({ kind: 'captured', port, ownPorts: OWN_PORTS }));
 const request = fc
   .record({
-    door: fc.oneof(fc.constant(proxy), tunnel),
+    door: fc.oneof(fc.constant(proxy), tunnel, captured),
     method: fc.constantFrom('GET', 'POST', 'DELETE', 'OPTIONS', 'CONNECT'),
     target,
     host: fc.oneof(fc.constant('same' as const), fc.constant(undefined), anyHostPort),
@@ -180,7 +181,10 @@ function checkLocated(located: Located, door: Door, target: string, host: string
   }
   assert.equal(alias, undefined);
   if (via === 'tunnel') assert.ok(door.kind === 'tunnel' && authority === door.authority);
-  if (via === 'forward' || !/^[/*]/.test(target)) assert.deepEqual(authority, byWhatwg(target));
+  if (door.kind === 'captured')
+    assert.ok(authority.port === door.port && authority.scheme === 'http' && host !== undefined);
+  else if (via === 'forward') assert.deepEqual(authority, byWhatwg(target));
+  if (!/^[/*]/.test(target)) assert.deepEqual(authority, byWhatwg(target));
   assert.ok(!(path + query).includes('#'), 'a fragment is sent');
   if (host !== undefined) assert.deepEqual(byWhatwg(`${authority.scheme}://${host}/`), { ...authority });
   assert.ok(!/(^|\.)sidekey\.internal$/.test(authority.host), 'our own domain is nobody to dial');

@@ -1,9 +1,10 @@
 import { parseArgs } from 'node:util';
 import { fuzzAuthority } from './authority.ts';
+import { fuzzClientHello } from './clientHello.ts';
 import { fuzzCodec } from './codec.ts';
 import { fuzzYaml } from './yaml.ts';
 
-const TARGETS = { codec: fuzzCodec, authority: fuzzAuthority, yaml: fuzzYaml } as const;
+const TARGETS = { codec: fuzzCodec, authority: fuzzAuthority, clientHello: fuzzClientHello, yaml: fuzzYaml } as const;
 
 /** `make fuzz`: each target for its share of the time, from a seed that a failure prints. */
 const { values } = parseArgs({
