@@ -28,7 +28,12 @@ const stores = new Map<string, Promise<StoreProcess>>();
 export const sidekey: Contender = {
   name: 'Sidekey',
   start: async (upstream) => {
-    bundled ??= build({ input: SOURCE, platform: 'node', logLevel: 'warn', output: { file: BUNDLE, format: 'esm' } });
+    bundled ??= build({
+      input: SOURCE,
+      platform: 'node',
+      logLevel: 'warn',
+      output: { file: BUNDLE, format: 'esm', codeSplitting: false },
+    });
     await bundled;
     const store = await storeIn(upstream);
     const invitation = { kind: 'session', session: { ...SESSION, tags: ['bench'] } };
