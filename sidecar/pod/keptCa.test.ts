@@ -92,6 +92,12 @@ describe('the interception CA', () => {
     expect(warnings).toEqual([]);
   });
 
+  test('is kept also where the kubelet has let an fsGroup in', () => {
+    const { caPem } = start();
+    chmodSync(join(dir, FILE), 0o660);
+    expect(start().caPem).toBe(caPem);
+  });
+
   test.skipIf(process.getuid?.() !== 0)('that belongs to another user is replaced', async () => {
     const before = start().caPem;
     const { chownSync } = await import('node:fs');
