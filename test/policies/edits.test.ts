@@ -68,7 +68,7 @@ describe('a running agent pod', () => {
   });
 
   test('keeps the image of the sidecar; that of the agent may change', async () => {
-    const image = `registry.example/sidekey@sha256:${'b'.repeat(64)}`;
+    const image = `sidekey.test/sidekey@sha256:${'b'.repeat(64)}`;
     for (const name of ['sidekey', 'sidekey-redirect'])
       expect(await patchPod(cluster.alice, { spec: { initContainers: [{ name, image }] } })).toMatch(
         deniedBy('pod-update', 'the image of the containers sidekey and sidekey-redirect cannot be changed'),

@@ -119,14 +119,14 @@ const SIDECAR_HOLES: Hole[] = [
   [
     'our image by a tag',
     (pod) => {
-      sidecarOf(pod).image = 'registry.example/sidekey:1';
+      sidecarOf(pod).image = 'sidekey.test/sidekey:1';
     },
     `must have the image ${IMAGE}`,
   ],
   [
     'an image whose name begins as ours',
     (pod) => {
-      sidecarOf(pod).image = `registry.example/sidekey-evil@sha256:${'a'.repeat(64)}`;
+      sidecarOf(pod).image = `sidekey.test/sidekey-evil@sha256:${'a'.repeat(64)}`;
     },
     `must have the image ${IMAGE}`,
   ],
@@ -391,7 +391,7 @@ test('what does not touch the sidecar may be changed', async () => {
   );
   agentOf(pod).volumeMounts!.push({ name: 'other', mountPath: '/vault' }, { name: 'config', mountPath: '/sidekey' });
   agentOf(pod).lifecycle = { preStop: { exec: { command: ['true'] } } };
-  sidecarOf(pod).image = `registry.example/sidekey@sha256:${'b'.repeat(64)}`;
+  sidecarOf(pod).image = `sidekey.test/sidekey@sha256:${'b'.repeat(64)}`;
   sidecarOf(pod).resources = { limits: { memory: '128Mi' } };
   expect(await create(pod)).toBe('allowed');
 });

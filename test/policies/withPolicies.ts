@@ -11,7 +11,8 @@ import { startWithCrds } from '../crds/withCrds.ts';
 
 const CHART = join(import.meta.dirname, '..', '..', 'charts', 'sidekey');
 export const RELEASE_NAMESPACE = 'sidekey-system';
-export const IMAGE = `registry.example/sidekey@sha256:${'a'.repeat(64)}`;
+/** As in the goldens of the webhook. */
+export const IMAGE = `sidekey.test/sidekey@sha256:${'0'.repeat(64)}`;
 export const STORE_URL = `https://sidekey-store.${RELEASE_NAMESPACE}.svc:8443`;
 export const NAMESPACE = 'agents';
 /** That the webhook is told to leave out. */
