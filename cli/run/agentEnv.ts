@@ -2,7 +2,8 @@ import type { Grant } from '../../api/grant.ts';
 import { CA_VARIABLES, RARE_CA_VARIABLES } from '../../lib/agent/caVariables.ts';
 import { javaOptions } from '../../lib/agent/javaOptions.ts';
 import { noProxy } from '../../lib/agent/noProxy.ts';
-import { knownVariables, variableWord } from './knownVariables.ts';
+import { variableWord } from '../../lib/agent/variableWord.ts';
+import { knownVariables } from './knownVariables.ts';
 
 export interface AgentEnvInput {
   env: NodeJS.ProcessEnv;

@@ -1,6 +1,7 @@
 import type { Grant } from '../../api/grant.ts';
 import { hostWithin } from '../../api/host.ts';
 import { PLACEHOLDER_MARK } from '../../api/placeholder.ts';
+import { variableWord } from '../../lib/agent/variableWord.ts';
 import { looksLike, PROVIDERS, type Provider, type ProviderKey } from '../providers.ts';
 
 export interface KnownVariables {
@@ -41,11 +42,6 @@ function holds(key: ProviderKey, name: string, value: string): boolean {
 
 function coveredHost(grant: Grant, provider: Provider): string | undefined {
   return provider.hosts.find((host) => grant.hosts.some((pattern) => hostWithin(host, pattern)));
-}
-
-/** `openai-key` → `OPENAI_KEY` */
-export function variableWord(name: string): string {
-  return name.toUpperCase().replace(/[^A-Z0-9]/g, '_');
 }
 
 export function nameOf(key: string): string {

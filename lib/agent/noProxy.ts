@@ -11,7 +11,7 @@ export function noProxy(
   const items = (env.no_proxy || env.NO_PROXY || '').split(/[\s,]+/).filter((item) => item !== '');
   const dropped = items.filter((item) => coveredHosts.some((host) => covers(item, host)));
   const kept = items.filter((item) => !dropped.includes(item));
-  return { value: [...new Set([...kept, ...own])].join(','), dropped };
+  return { value: [...kept.filter((item) => !own.includes(item)), ...own].join(','), dropped };
 }
 
 function covers(item: string, hostPattern: string): boolean {
