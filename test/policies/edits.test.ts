@@ -142,6 +142,21 @@ describe('the template of a workload', () => {
     expect(await patch(cluster.bob, 'unclaimed', annotate(BY, 'bob'))).toBe('allowed');
   });
 
+  test("that becomes an agent's names who makes it that, and nobody whom it has named before", async () => {
+    const object = deployment('prepared', { [BY]: 'alice' });
+    object.spec.template.metadata.labels = { app: 'a' };
+    await cluster.admin.create(deployments, object);
+    const inject = (by: string | null) => ({
+      metadata: { labels: { 'sidekey.dev/inject': 'true' }, annotations: { [BY]: by } },
+    });
+    expect(await patch(cluster.bob, 'prepared', label('sidekey.dev/inject', 'true'))).toMatch(
+      deniedBy('workload-update', WORDS),
+    );
+    expect(await patch(cluster.bob, 'prepared', inject('carol'))).toMatch(deniedBy('workload-update', WORDS));
+    expect(await patch(cluster.bob, 'prepared', inject('bob'))).toBe('allowed');
+    expect(await patch(cluster.bob, 'prepared', inject(null))).toBe('allowed');
+  });
+
   test('keeps it in a CronJob, whose template is deeper', async () => {
     const path = `/apis/batch/v1/namespaces/${NAMESPACE}/cronjobs/kept`;
     const edit = (body: object) =>
