@@ -42,12 +42,23 @@ function isClosed(table: string, socket: Socket): boolean {
   const theirs = endpoint(socket.remoteAddress, socket.remotePort);
   const ours = endpoint(socket.localAddress, socket.localPort);
   if (theirs === undefined || ours === undefined) return false;
-  const pair = `: ${theirs} ${ours} `;
-  const start = table.indexOf(pair);
-  if (start === -1) return false;
-  const end = table.indexOf('\n', start);
-  const columns = table.slice(start + pair.length, end === -1 ? undefined : end).split(/ +/);
-  return columns[INODE_COLUMN - 1] === '0';
+  const columns = columnsBehind(table, `: ${theirs} ${ours} `) ?? onlyColumnsBehind(table, `: ${theirs} `);
+  return columns?.[INODE_COLUMN - 1] === '0';
+}
+
+/** A redirected peer has the address that it dialled for the other end, which we are not told: its own one must do, if it is but once there. */
+function onlyColumnsBehind(table: string, local: string): string[] | undefined {
+  const start = table.indexOf(local);
+  if (start === -1 || table.includes(local, start + 1)) return undefined;
+  // Without the address of the other end, which is the first column then.
+  return columnsBehind(table, local)?.slice(1);
+}
+
+function columnsBehind(table: string, start: string): string[] | undefined {
+  const at = table.indexOf(start);
+  if (at === -1) return undefined;
+  const end = table.indexOf('\n', at);
+  return table.slice(at + start.length, end === -1 ? undefined : end).split(/ +/);
 }
 
 /** As the table writes it: each 32-bit word of the address in the byte order of the machine. */

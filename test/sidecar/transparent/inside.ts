@@ -206,6 +206,12 @@ async function attempts(
       `https://${covered}/x`,
     );
   }
+  for (const family of ['v4', 'v6'] as const) {
+    const request = `GET /slow HTTP/1.1\\r\\nHost: ${COVERED[family]}\\r\\n\\r\\n`;
+    // It sends, and is gone half a second later.
+    await asAgent('bash', '-c', `exec 3<>/dev/tcp/${WORLD[family]}/80; printf '${request}' >&3; sleep 0.5`);
+  }
+  await until(async () => JSON.parse((await curl(`http://${UNCOVERED.v4}/`)).out).givenUp === 2);
   results['tls real certificate'] = await curl('--cacert', join(dir, 'ca.pem'), `https://${UNCOVERED.v4}/x`);
   const before = readFileSync(bundle, 'utf8');
   sidecar.kill('SIGKILL');

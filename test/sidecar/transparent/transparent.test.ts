@@ -44,6 +44,7 @@ if (canRedirect)
         for (const scheme of ['tls', 'http'])
           expect(told(`${scheme} ${family}`)).toEqual({
             authorization: MASKED_SECRET,
+            givenUp: 0,
             host: COVERED[family],
             url: '/x',
             // Not the agent itself: it may not have the key. And the sidecar is not captured by itself.
@@ -91,6 +92,10 @@ if (canRedirect)
 
     test.each(['v4', 'v6'] as const)('over IP%s ports that are not captured pass as they are', (family) => {
       expect(told(`not captured ${family}`).authorization).toBeUndefined();
+    });
+
+    test('an agent that goes away while it waits for an answer takes its request along, redirected or not', () => {
+      expect(told('tls real certificate').givenUp).toBe(2);
     });
 
     test('a sidecar that was killed and started again has the CA that its agent trusts', () => {

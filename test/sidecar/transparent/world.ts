@@ -6,10 +6,18 @@ import { BANNER_PORT, ODD_PORT } from './addresses.ts';
 
 /** What is out there: a server for TLS and one for plain HTTP that tell what reached them, and one that speaks first. */
 const [keyFile = '', certFile = ''] = process.argv.slice(2);
+/** Requests for `/slow`, which are never answered, whose connections were closed. */
+let givenUp = 0;
 const tell: RequestListener = ({ headers, socket, url }, response) => {
+  if (url === '/slow') {
+    socket.once('close', () => {
+      givenUp += 1;
+    });
+    return;
+  }
   const { authorization, host } = headers;
   response.end(
-    `${JSON.stringify({ authorization, host, url, from: socket.remoteAddress, to: socket.localAddress })}\n`,
+    `${JSON.stringify({ authorization, givenUp, host, url, from: socket.remoteAddress, to: socket.localAddress })}\n`,
   );
 };
 const tls = { key: readFileSync(keyFile), cert: readFileSync(certFile) };
