@@ -28,6 +28,8 @@ export function missingTests(links: readonly TestLink[], page: URL): TestLink[] 
 /** The names of tests and groups in a source text, as written. */
 function names(source: string): string[] {
   return [
-    ...source.matchAll(/\b(?:test|describe)(?:\.(?:each|runIf)\([\s\S]*?\))?\(\s*(['"`])((?:\\.|(?!\1)[^\\])+)\1/g),
+    ...source.matchAll(
+      /\b(?:test|describe)(?:\.(?:each|for|runIf)(?:<[\s\S]*?>)?\([\s\S]*?\))?\(\s*(['"`])((?:\\.|(?!\1)[^\\])+)\1/g,
+    ),
   ].map(([, , name]) => name!.replace(/\\(.)/g, '$1'));
 }
