@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { V1ConfigMap, V1MutatingWebhookConfiguration, V1Secret } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { KubeObject } from '../../lib/kube/client.ts';
 import { SecretDirKek } from '../../store/vault/secretDirKek.ts';
 import { Installation } from './installed.ts';
 import { CHART, RELEASE_NAMESPACE } from './render.ts';
@@ -143,8 +142,9 @@ async function objectsOf({ plane }: Installation): Promise<string[]> {
     if (kind === 'apiservices.apiregistration.k8s.io') continue;
     const { code, stderr, stdout: list } = await plane.kubectl(['get', kind, '--all-namespaces', '-o=json']);
     if (code !== 0) throw new Error(`${kind}: ${stderr}`);
-    for (const { metadata } of (JSON.parse(list) as { items: KubeObject[] }).items)
-      if (/sidekey/.test(metadata.name!) && !/^sh\.helm\.release\.|^sidekey-system$/.test(metadata.name!))
+    const { items } = JSON.parse(list) as { items: { metadata: { name: string } }[] };
+    for (const { metadata } of items)
+      if (/sidekey/.test(metadata.name) && !/^sh\.helm\.release\.|^sidekey-system$/.test(metadata.name))
         found.push(`${kind} ${metadata.name}`);
   }
   return found.sort();
