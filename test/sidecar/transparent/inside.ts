@@ -54,10 +54,10 @@ function capture(ports: readonly number[]): void {
   run('nft', '-f', file);
 }
 
-/** What a pod's mounts look like to the sidecar, and names of the world in place of DNS. */
+/** What a pod's mounts look like to the sidecar, and names of the world in place of DNS. Nothing stays outside of this namespace. */
 function mountFiles(): void {
-  mkdirSync('/var/run/sidekey', { recursive: true });
-  run('mount', '-t', 'tmpfs', 'tmpfs', '/var/run/sidekey');
+  run('mount', '-t', 'tmpfs', 'tmpfs', '/var/run');
+  mkdirSync('/var/run/sidekey');
   for (const path of [SIDECAR_PATHS.privateDir, SIDECAR_PATHS.publicDir]) {
     mkdirSync(path);
     chmodSync(path, 0o777);
@@ -230,8 +230,8 @@ async function attempts(
 let store: TestStore | undefined;
 try {
   chmodSync(dir, 0o777);
-  connectWorld();
   mountFiles();
+  connectWorld();
   capture([...CAPTURED_PORTS, BANNER_PORT]);
   const ca = createTestCa('world');
   writeFileSync(join(dir, 'ca.pem'), ca.pem);
