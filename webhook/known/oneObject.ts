@@ -1,0 +1,51 @@
+import type { Clock } from '../../lib/clock.ts';
+import type { KubeClient, KubeObject } from '../../lib/kube/client.ts';
+import { Reflector } from '../../lib/kube/reflector.ts';
+import type { Logger } from '../../lib/log.ts';
+
+/**
+ * Follows one object of the release's namespace through the API, not as a mounted file: that one comes up to two minutes late, in which
+ * the API server may have stopped to trust what it replaces (docs/adr/0024-the-webhook-s-certificate.md).
+ */
+export class OneObject<T extends object> {
+  readonly #reflector: Reflector<T>;
+  #last: T | undefined;
+
+  /** `onChange` is not called when the object is gone: what it said stays in use until there is another. */
+  constructor(o: {
+    client: KubeClient;
+    clock: Clock;
+    log: Logger;
+    path: string;
+    name: string;
+    read: (object: KubeObject) => T | undefined;
+    onChange?: (value: T) => void;
+  }) {
+    const { client, clock, log, name, onChange, path, read } = o;
+    this.#reflector = new Reflector<T>({
+      client,
+      clock,
+      log,
+      path,
+      query: { fieldSelector: `metadata.name=${name}` },
+      keep: read,
+      onChange: ({ after }) => {
+        if (after === undefined) return;
+        this.#last = after;
+        onChange?.(after);
+      },
+    });
+  }
+
+  get last(): T | undefined {
+    return this.#last;
+  }
+
+  start(): void {
+    this.#reflector.start();
+  }
+
+  close(): void {
+    this.#reflector.close();
+  }
+}
