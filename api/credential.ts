@@ -48,11 +48,17 @@ const GeneratedSource = constrain(
   },
 );
 
-const HttpsUrl = constrain(z.string().max(2048), {
-  message: 'expected an https URL',
-  holds: (text) => URL.canParse(text) && new URL(text).protocol === 'https:',
-  cel: "isURL(self) && url(self).getScheme() == 'https'",
-});
+const PORT = '([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])';
+/** By pattern, because URL parsers differ; without user and password, which would be material. */
+const HttpsUrl = z
+  .string()
+  .regex(
+    new RegExp(`^https://([a-z0-9]([-a-z0-9.]*[a-z0-9])?|\\[[0-9a-f:.]+\\])(:${PORT})?(/[\\x21-\\x5b\\x5d-\\x7e]*)?$`),
+    {
+      error:
+        'expected an https URL such as https://login.example.com/token, its host in lower case, without user and password',
+    },
+  );
 
 const PARAMETER_KEY = {
   pattern: /^[\x21-\x7e]+$/,
@@ -65,7 +71,7 @@ const OAuth2Source = z.strictObject({
     .enum(['ClientCredentials', 'RefreshToken', 'JWTBearer', 'TokenExchange'])
     .default('ClientCredentials')
     .describe('The grant by which tokens are obtained (RFC 6749, 7523, 8693).'),
-  tokenURL: HttpsUrl.describe('The token endpoint, https only.'),
+  tokenURL: HttpsUrl.max(2048).describe('The token endpoint, https only.'),
   clientID: z.string().max(256).describe('The client that the authorisation server knows.'),
   clientAuth: z
     .enum(['Basic', 'Post', 'PrivateKeyJWT'])
@@ -123,7 +129,7 @@ const AwsSource = constrain(
 );
 
 const VaultSource = z.strictObject({
-  address: z.string().max(512).describe('The URL of the server.'),
+  address: HttpsUrl.max(512).describe('The URL of the server, https only.'),
   path: z.string().max(512).describe('What is read.'),
   caBundleRef: SecretKeyRef.optional().describe("The CAs of the server, PEM; the system's if left out."),
   auth: z
