@@ -1,3 +1,5 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { template, valuesFiles } from './render.ts';
 
@@ -10,5 +12,14 @@ describe('what the chart renders', () => {
     expect(error).toBe('');
     const documents = text.split(/^---\n/m).filter((document) => document.trim() !== '' && !ELSEWHERE.test(document));
     await expect(documents.join('---\n')).toMatchFileSnapshot(`goldens/${name}.yaml`);
+  });
+
+  test('has a golden for each file of values, and no other', () => {
+    const names = readdirSync(join(import.meta.dirname, 'goldens')).map((file) => file.replace(/\.yaml$/, ''));
+    expect(names.sort()).toEqual(
+      valuesFiles()
+        .map(({ name }) => name)
+        .sort(),
+    );
   });
 });

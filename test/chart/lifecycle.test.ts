@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { V1ConfigMap, V1MutatingWebhookConfiguration, V1Secret } from '@kubernetes/client-node';
+import type { V1ConfigMap, V1Lease, V1MutatingWebhookConfiguration, V1Secret } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SecretDirKek } from '../../store/vault/secretDirKek.ts';
 import { Installation } from './installed.ts';
@@ -13,6 +13,7 @@ const WEBHOOKS = ['pods.sidekey.dev', 'workloads.sidekey.dev'];
 const KEK = `/api/v1/namespaces/${RELEASE_NAMESPACE}/secrets/sidekey-kek`;
 const TLS = `/api/v1/namespaces/${RELEASE_NAMESPACE}/secrets/sidekey-webhook-tls`;
 const TRUST = `/api/v1/namespaces/${RELEASE_NAMESPACE}/configmaps/sidekey-trust`;
+const LEASE = `/apis/coordination.k8s.io/v1/namespaces/${RELEASE_NAMESPACE}/leases/sidekey-operator`;
 const CA_BUNDLE = Buffer.from('-----BEGIN CERTIFICATE-----\n').toString('base64');
 
 /** One release from its first installation to the next after its removal; each step goes on where the last has ended. */
@@ -29,13 +30,45 @@ describe('a release', () => {
     trust: (await admin().get<V1ConfigMap>(TRUST)).data,
     tls: (await admin().get<V1Secret>(TLS)).data,
     kek: (await admin().get<V1Secret>(KEK)).data,
+    leader: (await admin().get<V1Lease>(LEASE)).spec?.holderIdentity,
   });
   const asWritten = () => ({
     caBundles: [CA_BUNDLE, CA_BUNDLE],
     trust: { 'ca.pem': 'pem' },
     tls: { 'tls.crt': 'AAAA' },
     kek,
+    leader: 'one',
   });
+  /** What store and operator write, as they do it, with the rights that the chart gives them. */
+  const write = async () => {
+    await installation.as('store').apply(
+      TRUST,
+      {
+        apiVersion: 'v1',
+        kind: 'ConfigMap',
+        metadata: { name: 'sidekey-trust', namespace: RELEASE_NAMESPACE },
+        data: { 'ca.pem': 'pem' },
+      },
+      'sidekey-store',
+    );
+    const operator = installation.as('operator');
+    await operator.apply(
+      CONFIGURATION,
+      {
+        apiVersion: 'admissionregistration.k8s.io/v1',
+        kind: 'MutatingWebhookConfiguration',
+        metadata: { name: 'sidekey' },
+        webhooks: WEBHOOKS.map((name) => ({ name, clientConfig: { caBundle: CA_BUNDLE } })),
+      },
+      'sidekey-operator',
+    );
+    await operator.patch(TLS, { data: { 'tls.crt': 'AAAA' } }, 'merge');
+    const lease = await operator.get<V1Lease>(LEASE);
+    await operator.replace(LEASE, {
+      ...lease,
+      spec: { ...lease.spec, holderIdentity: 'one', leaseDurationSeconds: 15 },
+    });
+  };
 
   beforeAll(async () => {
     installation = await Installation.prepare();
@@ -62,29 +95,8 @@ describe('a release', () => {
     }
   });
 
-  test('lets store and operator write what is theirs, with the rights that the chart gives', async () => {
-    await installation.as('store').apply(
-      TRUST,
-      {
-        apiVersion: 'v1',
-        kind: 'ConfigMap',
-        metadata: { name: 'sidekey-trust', namespace: RELEASE_NAMESPACE },
-        data: { 'ca.pem': 'pem' },
-      },
-      'sidekey-store',
-    );
-    const operator = installation.as('operator');
-    await operator.apply(
-      CONFIGURATION,
-      {
-        apiVersion: 'admissionregistration.k8s.io/v1',
-        kind: 'MutatingWebhookConfiguration',
-        metadata: { name: 'sidekey' },
-        webhooks: WEBHOOKS.map((name) => ({ name, clientConfig: { caBundle: CA_BUNDLE } })),
-      },
-      'sidekey-operator',
-    );
-    await operator.patch(TLS, { data: { 'tls.crt': 'AAAA' } }, 'merge');
+  test('lets store and operator write what is theirs', async () => {
+    await write();
     expect(await written()).toEqual(asWritten());
   });
 
@@ -111,15 +123,22 @@ describe('a release', () => {
   test('its removal leaves the key and the CRDs, and nothing else', async () => {
     await installation.helm('uninstall', 'sidekey');
     expect(await objectsOf(installation)).toEqual([
-      'customresourcedefinitions.apiextensions.k8s.io credentials.sidekey.dev',
-      'customresourcedefinitions.apiextensions.k8s.io integrations.sidekey.dev',
-      'secrets sidekey-kek',
+      'CustomResourceDefinition credentials.sidekey.dev',
+      'CustomResourceDefinition integrations.sidekey.dev',
+      'Secret sidekey-kek',
     ]);
   });
 
   test('installed anew it takes the key that it finds', async () => {
     await installation.helm('install', 'sidekey', CHART);
     expect((await admin().get<V1Secret>(KEK)).data).toEqual(kek);
+  });
+
+  test('the same holds for upgrades in the way of helm 3, without server-side apply', async () => {
+    await write();
+    await installation.helm('upgrade', 'sidekey', CHART, '--server-side=false', '--set', 'webhook.timeoutSeconds=7');
+    await installation.helm('rollback', 'sidekey', '1', '--server-side=false');
+    expect(await written()).toEqual(asWritten());
   });
 
   test('a Secret of that name that somebody else has made is used as it is', async () => {
@@ -137,15 +156,15 @@ describe('a release', () => {
 /** What there is of every kind that is named after us, but the records of helm and what the API server makes of CRDs. */
 async function objectsOf({ plane }: Installation): Promise<string[]> {
   const { stdout } = await plane.kubectl(['api-resources', '--verbs=list', '-o=name']);
-  const found: string[] = [];
-  for (const kind of stdout.trim().split('\n')) {
-    if (kind === 'apiservices.apiregistration.k8s.io') continue;
-    const { code, stderr, stdout: list } = await plane.kubectl(['get', kind, '--all-namespaces', '-o=json']);
-    if (code !== 0) throw new Error(`${kind}: ${stderr}`);
-    const { items } = JSON.parse(list) as { items: { metadata: { name: string } }[] };
-    for (const { metadata } of items)
-      if (/sidekey/.test(metadata.name) && !/^sh\.helm\.release\.|^sidekey-system$/.test(metadata.name))
-        found.push(`${kind} ${metadata.name}`);
-  }
-  return found.sort();
+  const kinds = stdout
+    .trim()
+    .split('\n')
+    .filter((kind) => kind !== 'apiservices.apiregistration.k8s.io');
+  const { code, stderr, stdout: list } = await plane.kubectl(['get', kinds.join(','), '--all-namespaces', '-o=json']);
+  if (code !== 0) throw new Error(stderr);
+  const { items } = JSON.parse(list) as { items: { kind: string; metadata: { name: string } }[] };
+  return items
+    .filter(({ metadata: { name } }) => /sidekey/.test(name) && !/^sh\.helm\.release\.|^sidekey-system$/.test(name))
+    .map(({ kind, metadata }) => `${kind} ${metadata.name}`)
+    .sort();
 }

@@ -2,6 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { VERSION } from '../../lib/version.ts';
+import { clientBinary } from '../cluster/binaries.ts';
+import { run } from '../cluster/kubectl.ts';
 import { CHART, template } from './render.ts';
 
 interface Schema {
@@ -57,3 +60,17 @@ describe('values that are refused, and the words for it', () => {
     expect(error).toContain(words);
   });
 });
+
+test.each(['sidekey', 'sidekey-crds'])(
+  'helm finds nothing to say against the chart %s, and it is of this version',
+  async (name) => {
+    const chart = join(CHART, '..', name);
+    const { code, stdout } = await run(await clientBinary('helm'), ['lint', '--strict', '--quiet', chart]);
+    expect(stdout).not.toMatch(/WARNING|ERROR/);
+    expect(code).toBe(0);
+    expect(parse(readFileSync(join(chart, 'Chart.yaml'), 'utf8'))).toMatchObject({
+      version: VERSION,
+      appVersion: VERSION,
+    });
+  },
+);

@@ -1,0 +1,55 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import parts from '../../rolldown.config.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const containerfile = readFileSync(join(ROOT, 'Containerfile'), 'utf8');
+const dir = mkdtempSync(join(tmpdir(), 'sidekey-containerfile-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const inputs = (parts as { input: string }[]).map(({ input }) => dirname(input));
+
+test('every folder that a bundle is made from is copied, and is let through by .containerignore', () => {
+  const copied = [...containerfile.matchAll(/^COPY (\S+) \1$/gm)].map((match) => match[1]);
+  const letThrough = readFileSync(join(ROOT, '.containerignore'), 'utf8').match(/(?<=^!)[^.\n]+$/gm);
+  expect(copied.sort()).toEqual(['api', 'lib', ...inputs].sort());
+  expect(letThrough?.sort()).toEqual(['api', 'lib', ...inputs].sort());
+});
+
+/** Runs the steps by which the image is put together, on this machine instead of in a stage. */
+function assemble(name: string): string {
+  const [, script] = [...containerfile.matchAll(/^RUN <<END\n(.*?)\nEND$/gms)].map((match) => match[1]!);
+  const dist = join(dir, 'dist');
+  mkdirSync(dist, { recursive: true });
+  for (const part of inputs) writeFileSync(join(dist, `${part}.mjs`), `console.log('${part}', process.getuid());\n`);
+  const image = join(dir, name);
+  const PATH = `${join(ROOT, 'node_modules/node/bin')}:/usr/sbin:/usr/bin:/sbin:/bin`;
+  execFileSync('/bin/sh', ['-c', script!], { env: { PATH, ROOT: image, DIST: dist, SOURCE_DATE_EPOCH: '86400' } });
+  return image;
+}
+
+/** Owner and group are of a user that only root can give files to; and only root can look from inside. */
+test.runIf(process.getuid?.() === 0)(
+  'the image has Node, nft and the parts, runs without root, and comes out the same again',
+  () => {
+    const image = assemble('one');
+    const inside = (...args: string[]) => execFileSync('chroot', args, { encoding: 'utf8' }).trim();
+    for (const part of inputs)
+      expect(inside('--userspec=65532:65532', image, '/usr/local/bin/node', `/sidekey/${part}.mjs`)).toBe(
+        `${part} 65532`,
+      );
+    expect(inside(image, '/usr/sbin/nft', '--version')).toMatch(/^nftables /);
+    expect(readdirSync(join(image, 'usr')).sort()).toEqual(['lib', 'lib64', 'local', 'sbin']);
+    expect(readdirSync(join(image, 'sidekey')).sort()).toEqual(inputs.map((part) => `${part}.mjs`).sort());
+    expect(digestOf(assemble('two'))).toBe(digestOf(image));
+  },
+);
+
+function digestOf(image: string): string {
+  const archive = execFileSync('tar', ['--sort=name', '-cf', '-', '-C', image, '.'], { maxBuffer: 1 << 30 });
+  return createHash('sha256').update(archive).digest('hex');
+}
