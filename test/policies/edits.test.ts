@@ -91,6 +91,26 @@ describe('a running agent pod', () => {
     expect(await patchPod(cluster.alice, annotate('note', 'x'))).toBe('allowed');
   });
 
+  test('gets neither labels nor annotations of ours from whoever binds it to a node', async () => {
+    const binding = (metadata: object) => ({
+      metadata: { name: 'running', ...metadata },
+      target: { kind: 'Node', name: 'n1' },
+    });
+    const bindings = [`${pods}/running/binding`, `/api/v1/namespaces/${NAMESPACE}/bindings`];
+    for (const path of bindings) {
+      for (const metadata of [
+        { labels: { 'tag.sidekey.dev/crm': '' } },
+        { labels: { 'sidekey.dev/role': 'admin' } },
+        { annotations: { 'sidekey.dev/requested-by': 'bob' } },
+      ])
+        expect(await outcome(cluster.alice.create(path, binding(metadata), DRY))).toMatch(
+          deniedBy('binding', 'a Binding must have no labels and annotations of sidekey.dev'),
+        );
+      expect(await outcome(cluster.alice.create(path, binding({ annotations: { note: 'x' } }), DRY))).toBe('allowed');
+      expect(await outcome(cluster.alice.create(path, binding({}), DRY))).toBe('allowed');
+    }
+  });
+
   test('keeps its ServiceAccount: the API server itself refuses a switch', async () => {
     const said = await patchPod(cluster.alice, { spec: { serviceAccountName: 'default', serviceAccount: 'default' } });
     expect(said).toMatch(/pod updates may not change fields other than/);

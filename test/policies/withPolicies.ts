@@ -118,7 +118,7 @@ const ROLES: Grant[] = [
         apiGroups: [''],
         resources: [
           ...['pods', 'pods/status', 'pods/exec', 'pods/attach', 'pods/ephemeralcontainers', 'serviceaccounts/token'],
-          ...['replicationcontrollers', 'events'],
+          ...['replicationcontrollers', 'events', 'bindings', 'pods/binding'],
         ],
         verbs: ['*'],
       },
