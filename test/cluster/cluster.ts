@@ -38,7 +38,7 @@ export interface Cluster {
  */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const given = process.env.SIDEKEY_E2E_KUBECONFIG || process.env.KUBECONFIG;
-  if (given) return new GivenCluster(given);
+  if (given) return (await OwnCluster.resumeByKubeconfig(given)) ?? new GivenCluster(given);
   if (await dockerAnswers()) return KindCluster.start(options);
   return OwnCluster.start(options);
 }

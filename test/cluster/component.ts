@@ -7,6 +7,7 @@ import { childOf, end, isRunning, type RunningProcess, runningProcess } from './
 
 const LOG_TAIL_LINES = 15;
 const POLL_MS = 5;
+const ENTRANCE_GRACE_MS = 2_000;
 
 /** Where the components of one cluster run. */
 export interface Surroundings {
@@ -22,15 +23,25 @@ export function endingWithParent(command: readonly string[]): string[] {
   return process.platform === 'linux' ? ['setpriv', '--pdeathsig', 'KILL', ...command] : [...command];
 }
 
+/** What another process needs to know to end it. */
+export interface ComponentRecord {
+  name: string;
+  process: RunningProcess;
+  entrance?: RunningProcess | undefined;
+}
+
 /** A long-running program of the cluster, logging to a file of its name. */
 export class Component {
   readonly name: string;
   readonly process: RunningProcess;
+  /** nsenter, which ends when that has ended. */
+  readonly entrance: RunningProcess | undefined;
   readonly #logFile: string;
 
-  private constructor(name: string, running: RunningProcess, logFile: string) {
-    this.name = name;
-    this.process = running;
+  private constructor(record: ComponentRecord, logFile: string) {
+    this.name = record.name;
+    this.process = record.process;
+    this.entrance = record.entrance;
     this.#logFile = logFile;
   }
 
@@ -55,13 +66,14 @@ export class Component {
     closeSync(log);
     await once(child, 'spawn');
     child.unref();
-    const inner = enter === undefined ? child.pid! : await innerOf(child);
-    return new Component(name, runningProcess(inner), logFile);
+    const own = runningProcess(child.pid!);
+    if (enter === undefined) return new Component({ name, process: own }, logFile);
+    return new Component({ name, process: runningProcess(await innerOf(child)), entrance: own }, logFile);
   }
 
   /** One that another process has started. */
-  static resume(record: { name: string; process: RunningProcess }, { logDir }: Surroundings): Component {
-    return new Component(record.name, record.process, join(logDir, `${record.name}.log`));
+  static resume(record: ComponentRecord, { logDir }: Surroundings): Component {
+    return new Component(record, join(logDir, `${record.name}.log`));
   }
 
   get running(): boolean {
@@ -75,8 +87,9 @@ export class Component {
   }
 
   /** `graceMs` 0 is what a power cut does. */
-  stop(graceMs: number): Promise<void> {
-    return end(this.process, graceMs);
+  async stop(graceMs: number): Promise<void> {
+    await end(this.process, graceMs);
+    if (this.entrance !== undefined) await end(this.entrance, ENTRANCE_GRACE_MS);
   }
 }
 

@@ -176,8 +176,17 @@ export class ControlPlane {
     await this.#ready();
   }
 
-  async stop(): Promise<void> {
+  /** Whether that is one of its components. */
+  has(component: string): boolean {
+    return this.#commands.has(component);
+  }
+
+  async closeClients(): Promise<void> {
     for (const client of this.#clients.splice(0)) await client.close();
+  }
+
+  async stop(): Promise<void> {
+    await this.closeClients();
     // Nothing of it is kept: none needs a grace. The API server before its etcd, to whom it would speak.
     for (const component of [...this.components.values()].reverse()) await component.stop(0);
     if (this.#owned) rmSync(this.#dir, { recursive: true, force: true });

@@ -45,7 +45,10 @@ export async function sidekeyImage(): Promise<Image> {
 
 /** An image for agents and upstreams: Node, the openai package, curl, Python and a shell. */
 export async function agentImage(): Promise<Image> {
-  const clients = new RootFilesystem().program('/usr/bin/curl').program('/bin/sh');
+  const clients = new RootFilesystem()
+    .program('/usr/bin/curl')
+    .program('/usr/bin/sh', '/bin/sh')
+    .link('/bin', 'usr/bin');
   for (const tool of AGENT_TOOLS) clients.program(`/usr/bin/${tool}`);
   const python = '/usr/bin/python3';
   const library = execFileSync(python, ['-c', 'import sysconfig; print(sysconfig.get_path("stdlib"))'], {

@@ -1,12 +1,12 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KubeClient } from '../../lib/kube/client.ts';
 import type { ClusterUser } from './authority.ts';
 import { binaries } from './binaries.ts';
 import type { Cluster, ClusterOptions } from './cluster.ts';
 import { clusterObjects } from './clusterObjects.ts';
-import { Component, type Surroundings } from './component.ts';
+import { Component, type ComponentRecord, type Surroundings } from './component.ts';
 import { ControlPlane, kubeconfig } from './controlPlane.ts';
 import { GivenCluster } from './givenCluster.ts';
 import type { Image } from './imageArchive.ts';
@@ -31,8 +31,9 @@ interface ClusterRecord {
   machine: MachineRecord;
   /** Who ends it, unless it is kept. */
   owner?: RunningProcess | undefined;
-  forwarder: RunningProcess;
-  url: string;
+  /** Of the API server, for us. */
+  port: number;
+  components: ComponentRecord[];
 }
 
 /**
@@ -50,7 +51,10 @@ export class OwnCluster implements Cluster {
   readonly #surroundings: Surroundings;
   readonly #commands: ReadonlyMap<string, readonly string[]>;
   readonly #components = new Map<string, Component>();
-  #forwarder!: Component;
+  readonly #port: number;
+  readonly #owner: RunningProcess | undefined;
+  /** Whether another process has started it. */
+  readonly #resumed: boolean;
 
   private constructor(options: {
     plane: ControlPlane;
@@ -58,12 +62,18 @@ export class OwnCluster implements Cluster {
     dir: string;
     surroundings: Surroundings;
     commands: ReadonlyMap<string, readonly string[]>;
+    port: number;
+    owner: RunningProcess | undefined;
+    resumed: boolean;
   }) {
     this.plane = options.plane;
     this.machine = options.machine;
     this.#dir = options.dir;
     this.#surroundings = options.surroundings;
     this.#commands = options.commands;
+    this.#port = options.port;
+    this.#owner = options.owner;
+    this.#resumed = options.resumed;
   }
 
   /** @throws Error that says what is missing, or has the end of the log of what did not start */
@@ -88,24 +98,11 @@ export class OwnCluster implements Cluster {
       volumes: VOLUMES,
       logFile: join(logDir, 'machine.log'),
     });
-    const surroundings: Surroundings = { logDir, kept, enter: machine.enter };
     const [port] = (await freePorts(1)) as [number];
-    const plane = await ControlPlane.prepare({
-      controllers: true,
-      within: {
-        dir,
-        surroundings,
-        nodeAddress: NODE_ADDRESS,
-        ports: PORTS,
-        url: `https://127.0.0.1:${port}`,
-        etcdDir: '/run/etcd',
-      },
-    });
-    const commands = new Map(Object.entries(nodeCommands({ dir, programs, plane, name })));
-    const cluster = new OwnCluster({ plane, machine, dir, surroundings, commands });
+    const owner = kept ? undefined : runningProcess(process.pid);
+    const cluster = await OwnCluster.#prepare({ name, dir, machine, port, owner, resumed: false });
     try {
-      await cluster.#forward(port, { logDir, kept });
-      cluster.#save(kept);
+      await cluster.#forward();
       await cluster.#startAll();
       return cluster;
     } catch (error) {
@@ -114,20 +111,52 @@ export class OwnCluster implements Cluster {
     }
   }
 
-  /** Whether that one still runs; as its kubeconfig names it. */
-  static running(name: string): GivenCluster | undefined {
+  /** One that another process has started, if it still runs; `stop` then leaves it alone. */
+  static async resume(name: string): Promise<OwnCluster | undefined> {
     const record = recordOf(name);
-    if (record === undefined || !isRunning(record.machine.init) || !isRunning(record.forwarder)) return undefined;
-    return new GivenCluster(join(CLUSTERS, name, 'kubeconfig'));
+    if (record === undefined || !isRunning(record.machine.init)) return undefined;
+    const { owner, port } = record;
+    const dir = join(CLUSTERS, name);
+    const machine = Machine.resume(record.machine);
+    const cluster = await OwnCluster.#prepare({ name, dir, machine, port, owner, resumed: true });
+    for (const one of record.components) {
+      const components = cluster.plane.has(one.name) ? cluster.plane.components : cluster.#components;
+      components.set(one.name, Component.resume(one, cluster.#surroundings));
+    }
+    return cluster;
+  }
+
+  /** The same of the cluster whose kubeconfig that is. */
+  static async resumeByKubeconfig(file: string): Promise<OwnCluster | undefined> {
+    const dir = dirname(resolve(file));
+    return dirname(dir) === resolve(CLUSTERS) ? OwnCluster.resume(basename(dir)) : undefined;
   }
 
   /** Ends one that another process has started. */
   static async remove(name: string): Promise<void> {
     const record = recordOf(name);
     if (record === undefined) return;
-    await Component.resume({ name: 'api-outside', process: record.forwarder }, { logDir: '' }).stop(0);
     await Machine.resume(record.machine).stop();
+    for (const one of record.components) await Component.resume(one, { logDir: '' }).stop(0);
     rmSync(join(CLUSTERS, name), { recursive: true, force: true });
+  }
+
+  static async #prepare(options: {
+    name: string;
+    dir: string;
+    machine: Machine;
+    port: number;
+    owner: RunningProcess | undefined;
+    resumed: boolean;
+  }): Promise<OwnCluster> {
+    const { dir, machine, name, owner, port } = options;
+    const surroundings = { logDir: join(dir, 'logs'), kept: owner === undefined, enter: machine.enter };
+    const url = `https://127.0.0.1:${port}`;
+    const within = { dir, surroundings, nodeAddress: NODE_ADDRESS, ports: PORTS, url, etcdDir: '/run/etcd' };
+    const plane = await ControlPlane.prepare({ controllers: true, within });
+    const programs = await binaries(Object.keys(GO_PROGRAMS) as BinaryName[]);
+    const commands = new Map(Object.entries(nodeCommands({ dir, programs, plane, name })));
+    return new OwnCluster({ ...options, plane, surroundings, commands });
   }
 
   get kubeconfigFile(): string {
@@ -147,11 +176,10 @@ export class OwnCluster implements Cluster {
   }
 
   async loadImage(image: Image): Promise<string> {
-    const ctr = [...this.machine.enter, 'ctr', '--address', CONTAINERD_SOCKET, '--namespace', 'k8s.io', 'images'];
     const reference = `${image.name.replace(/:[^:/]*$/, '')}@${image.digest}`;
-    await succeed([...ctr, 'import', '-'], image.archive);
+    await succeed(this.#ctr('images', 'import', '-'), image.archive);
     // Without a registry the kubelet finds by digest what has that for its name.
-    await succeed([...ctr, 'tag', '--force', image.name, reference]);
+    await succeed(this.#ctr('images', 'tag', '--force', image.name, reference));
     return reference;
   }
 
@@ -191,12 +219,13 @@ export class OwnCluster implements Cluster {
   async runtimeRestart(): Promise<void> {
     await this.nodeDown();
     await this.#components.get('containerd')!.stop(5_000);
-    await this.#start('containerd');
+    await this.#startRuntime();
     await this.nodeUp();
   }
 
-  apiServerRestart(whileDownMs?: number): Promise<void> {
-    return this.plane.restart(whileDownMs);
+  async apiServerRestart(whileDownMs?: number): Promise<void> {
+    await this.plane.restart(whileDownMs);
+    this.#save();
   }
 
   async collectLogs(dir: string): Promise<void> {
@@ -204,35 +233,47 @@ export class OwnCluster implements Cluster {
     cpSync(join(this.#dir, 'logs'), join(dir, 'components'), { recursive: true });
   }
 
-  /** All processes, mounts and namespaces of it are gone then. */
+  /** All processes, mounts and namespaces of it are gone then, unless another process has started it. */
   async stop({ keepLogs = false } = {}): Promise<void> {
+    await this.plane.closeClients();
+    if (this.#resumed) return;
     await this.machine.stop();
-    await this.#forwarder?.stop(0);
     await this.plane.stop();
+    for (const component of this.#components.values()) await component.stop(0);
     if (keepLogs) rmSync(join(this.#dir, 'record.json'), { force: true });
     else rmSync(this.#dir, { recursive: true, force: true });
   }
 
   async #startAll(): Promise<void> {
     writeFileSync(this.kubeconfigFile, readFileSync(this.plane.kubeconfigFile), { mode: 0o600 });
-    await Promise.all([this.plane.startComponents(), this.#startRuntime()]);
+    const startRuntime = async () => {
+      await this.#startRuntime();
+      await this.loadImage(await pauseImage());
+    };
+    await Promise.all([this.plane.startComponents(), startRuntime()]);
     const input = clusterObjects({ nodeAddress: NODE_ADDRESS, volumes: VOLUMES })
       .map((object) => JSON.stringify(object))
       .join('\n---\n');
-    for (const name of ['kubelet', 'kube-proxy', 'coredns']) await this.#start(name);
     const applied = await this.kubectl(['apply', '--server-side', '-f', '-'], { input });
     if (applied.code !== 0) throw new Error(`the first objects were refused: ${applied.stderr}`);
+    for (const name of ['kubelet', 'kube-proxy', 'coredns']) await this.#start(name);
     await this.#ready();
+    this.#save();
   }
 
+  /** Until it answers: a kubelet that finds it silent ends. */
   async #startRuntime(): Promise<void> {
     await this.#start('containerd');
     const untilMs = performance.now() + READY_LIMIT_MS;
-    while (!existsSync(this.machine.path(CONTAINERD_SOCKET))) {
+    const [program, ...args] = this.#ctr('version');
+    while ((await run(program!, args)).code !== 0) {
       this.#check('containerd', untilMs);
       await delay(POLL_MS);
     }
-    await this.loadImage(await pauseImage());
+  }
+
+  #ctr(...args: string[]): string[] {
+    return [...this.machine.enter, 'ctr', '--address', CONTAINERD_SOCKET, '--namespace', 'k8s.io', ...args];
   }
 
   /** Until the node takes pods, and pods have a ServiceAccount. */
@@ -257,23 +298,28 @@ export class OwnCluster implements Cluster {
 
   async #start(name: string): Promise<void> {
     this.#components.set(name, await Component.start(name, this.#commands.get(name)!, this.#surroundings));
+    this.#save();
   }
 
-  /** From loopback through a socket file, which two network namespaces can share. */
-  async #forward(port: number, outside: Surroundings): Promise<void> {
+  /** From our loopback through a socket file, which two network namespaces can share. */
+  async #forward(): Promise<void> {
     // Relative: the path of a socket is short.
     const inDir = (command: string) => ['/bin/sh', '-c', `cd "$0" && exec ${command}`, this.#dir];
     await this.runOnNode('api-inside', inDir(`socat UNIX-LISTEN:api.sock,fork TCP:127.0.0.1:${PORTS.api}`));
-    const listen = `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,backlog=512,fork`;
-    this.#forwarder = await Component.start('api-outside', inDir(`socat ${listen} UNIX-CONNECT:api.sock`), outside);
+    const listen = `TCP-LISTEN:${this.#port},bind=127.0.0.1,reuseaddr,backlog=512,fork`;
+    const outside = { ...this.#surroundings, enter: undefined };
+    const command = inDir(`socat ${listen} UNIX-CONNECT:api.sock`);
+    this.#components.set('api-outside', await Component.start('api-outside', command, outside));
+    this.#save();
   }
 
-  #save(kept: boolean): void {
+  #save(): void {
+    const components = [...this.plane.components.values(), ...this.#components.values()];
     const record: ClusterRecord = {
       machine: this.machine.record,
-      forwarder: this.#forwarder.process,
-      url: this.plane.url,
-      ...(!kept && { owner: runningProcess(process.pid) }),
+      port: this.#port,
+      ...(this.#owner && { owner: this.#owner }),
+      components: components.map(({ entrance, name, process }) => ({ name, process, entrance })),
     };
     writeFileSync(join(this.#dir, 'record.json'), JSON.stringify(record, null, 2));
   }
@@ -309,8 +355,10 @@ function nodeCommands(options: {
   for (const [program, user] of Object.entries(users))
     files[`${program}.kubeconfig`] = kubeconfig(localUrl, authority, user);
   for (const [file, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(nodeDir, file)), { recursive: true });
-    writeFileSync(join(nodeDir, file), text, { mode: 0o600 });
+    const path = join(nodeDir, file);
+    mkdirSync(dirname(path), { recursive: true });
+    // What runs watches its own: kube-proxy ends when it is written to. And `setHosts` may have written since.
+    if (!existsSync(path)) writeFileSync(path, text, { mode: 0o600 });
   }
   return {
     containerd: ['containerd', '--config', join(nodeDir, 'containerd.toml')],
@@ -341,13 +389,10 @@ async function removeAbandoned(): Promise<void> {
   if (!existsSync(CLUSTERS)) return;
   for (const name of readdirSync(CLUSTERS)) {
     const record = recordOf(name);
-    const isAbandoned = record?.owner === undefined ? !isAlive(record) : !isRunning(record.owner);
-    if (record !== undefined && isAbandoned) await OwnCluster.remove(name);
+    if (record === undefined) continue;
+    const holder = record.owner ?? record.machine.init;
+    if (!isRunning(holder)) await OwnCluster.remove(name);
   }
-}
-
-function isAlive(record: ClusterRecord | undefined): boolean {
-  return record !== undefined && isRunning(record.machine.init);
 }
 
 async function succeed(command: readonly string[], input?: Buffer): Promise<void> {

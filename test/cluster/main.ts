@@ -1,0 +1,43 @@
+import { createHash } from 'node:crypto';
+import { startCluster } from './cluster.ts';
+import { agentImage, sidekeyImage } from './images.ts';
+import { dockerAnswers, KindCluster } from './kindCluster.ts';
+import { OwnCluster } from './ownCluster.ts';
+
+/** One for each checkout, as they share the machine. */
+const NAME = `dev-${createHash('sha256')
+  .update(import.meta.url)
+  .digest('hex')
+  .slice(0, 6)}`;
+
+const fromMs = performance.now();
+const say = (line: string) =>
+  console.error(`${((performance.now() - fromMs) / 1000).toFixed(0).padStart(4)} s  ${line}`);
+
+const commands: Record<string, () => Promise<void>> = { up, down };
+const command = commands[process.argv[2] ?? ''];
+if (command === undefined) {
+  console.error('usage: node test/cluster/main.ts up|down');
+  process.exitCode = 2;
+} else
+  await command().catch((error: Error) => {
+    console.error(error.message);
+    if (error.cause instanceof Error) console.error(error.cause.message);
+    process.exitCode = 1;
+  });
+
+async function up(): Promise<void> {
+  const cluster = (await OwnCluster.resume(NAME)) ?? (await startCluster({ name: NAME, kept: true, say }));
+  say('the cluster is ready');
+  for (const image of [await sidekeyImage(), await agentImage()]) {
+    await cluster.loadImage(image);
+    say(`${image.name} is loaded: ${image.digest}`);
+  }
+  console.log(`export KUBECONFIG=${cluster.kubeconfigFile}`);
+}
+
+async function down(): Promise<void> {
+  await OwnCluster.remove(NAME);
+  if (await dockerAnswers()) await KindCluster.named(NAME).stop();
+  say('the cluster is gone');
+}
