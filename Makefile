@@ -4,10 +4,10 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance-store chaos bench bench-store fuzz goldens generate build clean
+.PHONY: help demo test check cluster cluster-down e2e conformance-store chaos bench bench-store fuzz goldens generate build clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 26
 
 demo: $(INSTALLED) ## Watch real SDKs reach APIs with keys they never hold (30 s)
 	@node test/demo/main.ts
@@ -21,6 +21,15 @@ check: $(INSTALLED) ## Types, lint, format, folder boundaries, unused code
 	@biome check --error-on-warnings .
 	@knip
 	@node crds/generate/main.ts --check
+
+cluster: $(INSTALLED) ## A Kubernetes cluster with our image: kind, or our own without Docker (Linux, root; 10 s, the first time 15 min)
+	@node test/cluster/main.ts up
+
+cluster-down: $(INSTALLED) ## End it, and all that it started
+	@node test/cluster/main.ts down
+
+e2e: $(INSTALLED) ## The product on a real cluster: the one of KUBECONFIG, or a new one
+	@vitest run --config test/cluster/e2e/vitest.config.ts
 
 conformance-store: $(INSTALLED) ## One suite for SQLite and PostgreSQL, then replicas and failover on a real server (2 min)
 	@vitest run test/conformance/store
