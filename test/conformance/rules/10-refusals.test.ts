@@ -10,6 +10,7 @@ import type { RawUpstream } from './rawUpstream.ts';
 /** What no agent can bring about within the time of a test, and where it is tested instead. */
 const ELSEWHERE: Partial<Record<RefusalCode, string>> = {
   InternalError: 'a fault of ours: sidecar/exchange',
+  NoAuthority: 'only where connections are captured: sidecar/listen/captured.test.ts',
   Overloaded: 'with rule 12',
   UpstreamTimeout: 'minutes of silence: sidecar/exchange',
 };

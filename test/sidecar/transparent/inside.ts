@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { CAPTURED_PORTS, SIDECAR_ENV, SIDECAR_PATHS, SIDECAR_PORTS, SIDECAR_UID } from '../../../api/pods.ts';
 import { NODE_ARGS } from '../../../lib/nodeArgs.ts';
 import { createTestCa } from '../../../sidecar/upstream/testkit.ts';
+import { ruleset } from '../../../webhook/inject/redirectContainer.ts';
 import { TestStore } from '../testStore.ts';
 import { BANNER_PORT, COVERED, NOBODY, ODD_PORT, POD, UNCOVERED, WORLD } from './addresses.ts';
 
@@ -39,19 +40,9 @@ function connectWorld(): void {
   }
 }
 
+/** By the rules that the webhook gives to a pod. */
 function capture(ports: readonly number[]): void {
-  const redirects = ports.map(
-    (port, index) => `tcp dport ${port} redirect to :${SIDECAR_PORTS.transparentBase + index}`,
-  );
-  const rules = [
-    'type nat hook output priority -100',
-    `meta skuid ${SIDECAR_UID} return`,
-    'oifname "lo" return',
-    ...redirects,
-  ];
-  const file = join(dir, 'rules.nft');
-  writeFileSync(file, `table inet sidekey {\n  chain output {\n    ${rules.join('\n    ')}\n  }\n}\n`);
-  run('nft', '-f', file);
+  run('nft', ruleset(ports));
 }
 
 /** What a pod's mounts look like to the sidecar, and names of the world in place of DNS. Nothing stays outside of this namespace. */
