@@ -1,13 +1,15 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createServer } from 'node:tls';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import type { JoinProof } from '../../api/protocol.ts';
+import { type JoinProof, STORE_DNS_NAME } from '../../api/protocol.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { TestStore } from '../../test/sidecar/testStore.ts';
 import { LiveGrants } from '../grants/liveGrants.ts';
 import { Membership } from '../link/membership.ts';
 import { until } from '../link/testkit.ts';
+import { createTestCa, listen } from '../upstream/testkit.ts';
 import { Admission } from './admission.ts';
 import { podToken } from './podToken.ts';
 
@@ -24,6 +26,7 @@ afterAll(() => store?.stop());
 /** As a pod would, but that the proof is a join token: whether the store takes a ServiceAccount's is its own affair. */
 async function admit(
   proof: () => Promise<JoinProof> = async () => ({ joinToken: (await store.bootstrap()).joinToken }),
+  { storeUrl, trustBundlePem }: { storeUrl: string; trustBundlePem: string } = store.process,
 ) {
   const lines: string[] = [];
   const note = (fields: object, message: string) => void lines.push(`${message} ${JSON.stringify(fields)}`);
@@ -31,7 +34,6 @@ async function admit(
   const kept: string[] = [];
   const membership = new Membership({ log, event: (event) => grants.apply(event) });
   const grants = new LiveGrants({ clock: systemClock, log, source: membership, waitMs: 5_000 });
-  const { storeUrl, trustBundlePem } = store.process;
   const attempts = { count: 0 };
   const admission = new Admission({
     clock: systemClock,
@@ -112,6 +114,31 @@ test('a session that was revoked does not come back unless the store takes the p
   await until(() => attempts.count > count);
   proof = undefined;
   await until(() => grants.ready && grants.ended === undefined);
+});
+
+test('the store is shown the token of the pod and a public key, nothing else, and its refusal is told by its code alone', async () => {
+  const ca = createTestCa('store');
+  const seen: string[] = [];
+  const server = createServer({ ...ca.issue({ dnsNames: [STORE_DNS_NAME] }) }, (socket) => {
+    socket.on('error', () => {});
+    socket.on('data', (chunk) => {
+      seen.push(chunk.toString());
+      const body = JSON.stringify({ code: 'PodUnknown', message: 'there is no pod default/secret-name' });
+      socket.write(`HTTP/1.1 403 Forbidden\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+    });
+  });
+  const at = { storeUrl: `https://127.0.0.1:${await listen(server)}`, trustBundlePem: ca.pem };
+  const { admission, grants, lines } = await admit(async () => ({ serviceAccountToken: 'aaa.bbb.ccc' }), at);
+  await until(() => grants.unadmitted);
+  const [head, body] = seen[0]!.split('\r\n\r\n');
+  expect(head).toMatch(/^POST \/v1\/join HTTP\/1\.1\r\n/);
+  expect(JSON.parse(body!)).toEqual({
+    serviceAccountToken: 'aaa.bbb.ccc',
+    publicKeyPem: expect.stringMatching(/^-----BEGIN PUBLIC KEY-----/),
+  });
+  expect(admission.failure).toBe('the store does not take this pod: PodUnknown');
+  expect(lines.join()).toContain('there is no pod default/secret-name');
+  expect(lines.join()).not.toContain('aaa.bbb.ccc');
 });
 
 test('closed, it asks no more', async () => {
