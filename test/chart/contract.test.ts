@@ -69,6 +69,12 @@ describe.each(valuesFiles())('with the values $name', ({ file, name }) => {
     expect(webhooks[0].objectSelector).toEqual({ matchLabels: { [INJECT_LABEL]: 'true' } });
   });
 
+  test('the Service of the webhook has one port: whoever asks where its replicas listen takes the first', () => {
+    expect(find(objects, 'Service', `${fullname}-webhook`).spec.ports).toEqual([
+      { name: 'https', port: 443, targetPort: 'https' },
+    ]);
+  });
+
   test('the operator has a token for the store, and no other part does', () => {
     const audiences = (part: string) =>
       JSON.stringify(workload(part).spec.template.spec.volumes).match(/"audience":"[^"]*"/g) ?? [];

@@ -52,17 +52,19 @@ describe('a release', () => {
       'sidekey-store',
     );
     const operator = installation.as('operator');
+    const webhooks = WEBHOOKS.map((name) => ({ name, clientConfig: { caBundle: CA_BUNDLE } }));
+    await operator.patch(CONFIGURATION, { webhooks }, 'strategic');
     await operator.apply(
-      CONFIGURATION,
+      TLS,
       {
-        apiVersion: 'admissionregistration.k8s.io/v1',
-        kind: 'MutatingWebhookConfiguration',
-        metadata: { name: 'sidekey' },
-        webhooks: WEBHOOKS.map((name) => ({ name, clientConfig: { caBundle: CA_BUNDLE } })),
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name: 'sidekey-webhook-tls', namespace: RELEASE_NAMESPACE },
+        type: 'Opaque',
+        data: { 'tls.crt': 'AAAA' },
       },
-      'sidekey-operator',
+      'sidekey-webhook-tls',
     );
-    await operator.patch(TLS, { data: { 'tls.crt': 'AAAA' } }, 'merge');
     const lease = await operator.get<V1Lease>(LEASE);
     await operator.replace(LEASE, {
       ...lease,
