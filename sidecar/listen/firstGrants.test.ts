@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { get as GET, parsed, setUp, until } from '../exchange/testkit.ts';
+import { get as GET, parsed, post, setUp, until } from '../exchange/testkit.ts';
 import {
   CREDENTIAL,
   captured,
@@ -57,6 +57,17 @@ describe('before the first grants', () => {
     const agent = await fourth;
     agent.send(GET('/', secureHost));
     expect(await (await secureUpstream.next()).until('\r\n\r\n')).toContain(`Authorization: Bearer ${MATERIAL}`);
+  });
+
+  test('a body waits with its request, and what is pipelined behind it too', async () => {
+    const { proxy, known, waiting, host, url } = await early();
+    const agent = await dial(proxy.port);
+    agent.send(`${post(`${url}/`, host, 200_000)}${'x'.repeat(100_000)}`);
+    await waiting(1);
+    agent.send(`${'x'.repeat(100_000)}${GET(`${url}/behind`, host)}`);
+    known();
+    expect((await agent.answer()).body).toContain('POST / ');
+    expect((await agent.answer()).body).toContain('GET /behind ');
   });
 
   test('they wait for a bounded time, then hear when to come back', async () => {

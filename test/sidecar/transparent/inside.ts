@@ -4,7 +4,17 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CAPTURED_PORTS, SIDECAR_ENV, SIDECAR_PATHS, SIDECAR_PORTS, SIDECAR_UID } from '../../../api/pods.ts';
@@ -211,6 +221,18 @@ async function attempts(
   const again = startSidecar(store, ca.pem);
   await until(healthy);
   results['after a restart'] = await curl('--cacert', bundle, `https://${COVERED.v4}/x`);
+  const { privateDir, publicDir, trustStoreFile } = SIDECAR_PATHS;
+  results.files = {
+    modes: [privateDir, publicDir].flatMap((path) =>
+      readdirSync(path)
+        .sort()
+        .map((name) => {
+          const { mode, uid } = statSync(join(path, name));
+          return `${name} ${(mode & 0o777).toString(8)} ${uid}`;
+        }),
+    ),
+    trustStore: readFileSync(trustStoreFile).subarray(0, 4).toString('hex'),
+  };
   results.bundle = { same: readFileSync(bundle, 'utf8') === before };
   results.sidecar = {
     uid: Number(/Uid:\s+(\d+)/.exec(readFileSync(`/proc/${again.pid}/status`, 'utf8'))?.[1]),

@@ -22,6 +22,7 @@ if (canRedirect)
     let results: Record<string, Attempt>;
     let sidecar: { uid: number };
     let bundle: { same: boolean };
+    let files: { modes: string[]; trustStore: string };
     let log: string;
     const told = (name: string) => JSON.parse(results[name]!.out);
 
@@ -29,7 +30,7 @@ if (canRedirect)
       const args = ['--net', '--mount', '--propagation', 'private', process.execPath, INSIDE];
       const out = execFileSync('unshare', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
       const all = JSON.parse(out);
-      ({ sidecar, bundle, ...results } = all.results);
+      ({ sidecar, bundle, files, ...results } = all.results);
       log = all.log.join('');
     }, 90_000);
 
@@ -101,6 +102,16 @@ if (canRedirect)
     test('a sidecar that was killed and started again has the CA that its agent trusts', () => {
       expect(bundle.same).toBe(true);
       expect(told('after a restart')).toMatchObject({ authorization: MASKED_SECRET });
+    });
+
+    test('what is private is for the sidecar alone, what the agent trusts for everybody, in PEM and for Java', () => {
+      expect(files.modes).toEqual([
+        'intercept-ca.pem 600 64000',
+        'trust-bundle.pem 600 64000',
+        'ca-bundle.jks 644 64000',
+        'ca-bundle.pem 644 64000',
+      ]);
+      expect(files.trustStore).toBe('feedfeed');
     });
 
     test('the sidecar runs as the user that the redirect exempts', () => {
