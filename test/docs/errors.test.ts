@@ -4,6 +4,7 @@ import { OPERATOR_ERRORS } from '../../operator/errors.ts';
 import { REFUSALS } from '../../sidecar/errors.ts';
 import { START_ERRORS } from '../../sidecar/startErrors.ts';
 import { STORE_ERRORS } from '../../store/errors.ts';
+import { WEBHOOK_ERRORS } from '../../webhook/errors.ts';
 
 const HEADER = `# Error codes
 
@@ -25,6 +26,11 @@ test('docs/errors.md lists every code of every process', async () => {
     ),
     section('Start of a sidecar', 'What `sidekey run` prints if its sidecar does not start.', START_ERRORS),
     section('Operator', 'What `sidekey up` prints and the log of the operator has.', OPERATOR_ERRORS),
+    section(
+      'Webhook',
+      'What `kubectl` and the Events of a workload show when a pod is refused, before the message; what the annotation `sidekey.dev/status` of a pod has after `skipped`; and, without either, what ends the start of the webhook.',
+      WEBHOOK_ERRORS,
+    ),
   ].join('\n');
   await expect(page).toMatchFileSnapshot('../../docs/errors.md');
 });
