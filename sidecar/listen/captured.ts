@@ -80,6 +80,10 @@ export class Captured implements Member {
       }
       this.#reader = new ClientHelloReader();
     }
+    if (this.#waiting) {
+      this.#reader.keep(chunk);
+      return;
+    }
     const progress = this.#reader.push(chunk);
     if (progress.kind === 'malformed')
       this.#refuse(refuse('NoAuthority', `The ClientHello cannot be read: ${progress.why}.`));

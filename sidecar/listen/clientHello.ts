@@ -37,9 +37,9 @@ export class ClientHelloReader {
   /** All that came. */
   bytes: Buffer = Buffer.alloc(0);
 
-  /** Takes a chunk in, which may be memory that is used again. Not to be called after it has told the end. */
+  /** Takes a chunk in, which may be memory that is used again. After it has told the end, what follows is to `keep`. */
   push(chunk: Buffer): HelloProgress {
-    this.#append(chunk);
+    this.keep(chunk);
     if (this.#length < this.#needed) return INCOMPLETE;
     try {
       const body = this.#handshake();
@@ -50,7 +50,8 @@ export class ClientHelloReader {
     }
   }
 
-  #append(chunk: Buffer): void {
+  /** Adds what follows the ClientHello to `bytes`. */
+  keep(chunk: Buffer): void {
     const used = this.#length;
     this.#length += chunk.length;
     if (this.#own === undefined || this.#length > this.#own.length) {
