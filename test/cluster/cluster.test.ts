@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { agentImage } from './images.ts';
+import { machineRefusal } from './machine.ts';
 import { OwnCluster } from './ownCluster.ts';
 import { isRunning, runningProcess } from './runningProcess.ts';
 
@@ -11,9 +12,12 @@ import { isRunning, runningProcess } from './runningProcess.ts';
 const BUILD_LIMIT_MS = 30 * 60_000;
 const POD_LIMIT_MS = 60_000;
 
+const canRun = machineRefusal() === undefined;
+
 let cluster: OwnCluster;
 let image: string;
 beforeAll(async () => {
+  if (!canRun) return;
   cluster = await OwnCluster.start({ say: console.error });
   image = await cluster.loadImage(await agentImage());
 }, BUILD_LIMIT_MS);
@@ -27,7 +31,7 @@ const RESTRICTED = {
   seccompProfile: { type: 'RuntimeDefault' },
 };
 
-test(
+test.runIf(canRun)(
   'a pod with a native sidecar, by digest and with restricted rights, runs to its end and is stopped in order',
   async () => {
     const server = `require('http').createServer((q, a) => a.end('from the sidecar')).listen(8080);
@@ -60,7 +64,7 @@ test(
   POD_LIMIT_MS,
 );
 
-test(
+test.runIf(canRun)(
   'a pod reaches a Service by its name, the world by names that a test gives, and nothing else has a name',
   async () => {
     await apply(
@@ -102,7 +106,7 @@ test(
   POD_LIMIT_MS,
 );
 
-test(
+test.runIf(canRun)(
   'a claim without a class is bound, and what is written to it is there for the next pod',
   async () => {
     await apply({
@@ -134,7 +138,7 @@ test(
   POD_LIMIT_MS,
 );
 
-test(
+test.runIf(canRun)(
   'API server, kubelet and containerd can go and come back under running pods',
   async () => {
     const startedAt = ['get', 'pod', 'server', '-o', 'jsonpath={.status.containerStatuses[0].state.running.startedAt}'];
@@ -156,7 +160,7 @@ test(
   POD_LIMIT_MS,
 );
 
-test('the logs of components and pods, and the events, are collected', async () => {
+test.runIf(canRun)('the logs of components and pods, and the events, are collected', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'sidekey-logs-'));
   await cluster.collectLogs(dir);
   expect(readdirSync(join(dir, 'components'))).toEqual(
@@ -174,7 +178,7 @@ test('the logs of components and pods, and the events, are collected', async () 
   rmSync(dir, { recursive: true });
 });
 
-test('another process finds the cluster, and leaves it alone', async () => {
+test.runIf(canRun)('another process finds the cluster, and leaves it alone', async () => {
   const found = await OwnCluster.resumeByKubeconfig(cluster.kubeconfigFile);
   expect(await found!.kubectl(['get', 'node', cluster.nodeName, '-o', 'name'])).toMatchObject({
     stdout: 'node/node-1\n',
@@ -183,7 +187,7 @@ test('another process finds the cluster, and leaves it alone', async () => {
   expect(cluster.machine.running).toBe(true);
 });
 
-test(
+test.runIf(canRun)(
   'when it is stopped no process, mount, namespace, cgroup or file of it is left',
   async () => {
     const { init, name } = cluster.machine.record;

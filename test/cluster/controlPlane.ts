@@ -1,14 +1,14 @@
-import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KubeClient } from '../../lib/kube/client.ts';
-import { apiServerArgs } from './apiServer.ts';
 import { Authority, type ClusterUser } from './authority.ts';
 import { binaries } from './binaries.ts';
 import { Component, type Surroundings } from './component.ts';
+import { controlPlaneCommands } from './controlPlaneCommands.ts';
+import { kubeconfig, userFile } from './kubeconfig.ts';
 import { type CommandResult, kubectl } from './kubectl.ts';
 import { freePorts } from './ports.ts';
 
@@ -94,43 +94,11 @@ export class ControlPlane {
     const [api, etcd, etcdPeer] = within
       ? [within.ports.api, within.ports.etcd, within.ports.etcdPeer]
       : ((await freePorts(3)) as [number, number, number]);
-    const localUrl = `https://127.0.0.1:${api}`;
-    const commands = new Map<string, readonly string[]>([
-      ['etcd', [programs.etcd, ...etcdArgs(within?.etcdDir ?? join(dir, 'etcd'), etcd, etcdPeer)]],
-      [
-        'kube-apiserver',
-        [
-          programs['kube-apiserver'],
-          ...apiServerArgs({ authority, port: api, etcdPort: etcd, advertisedAddress: within?.nodeAddress }),
-        ],
-      ],
-    ]);
-    if (controllers) {
-      const configOf = (component: string) => {
-        const file = join(dir, `${component}.kubeconfig`);
-        writeFileSync(file, kubeconfig(localUrl, authority, { name: `system:${component}` }), { mode: 0o600 });
-        return file;
-      };
-      commands.set('kube-controller-manager', [
-        programs['kube-controller-manager'],
-        `--kubeconfig=${configOf('kube-controller-manager')}`,
-        `--service-account-private-key-file=${authority.serviceAccountKeyFile}`,
-        `--root-ca-file=${authority.caFile}`,
-        `--cluster-signing-cert-file=${authority.caFile}`,
-        `--cluster-signing-key-file=${authority.caKeyFile}`,
-        '--use-service-account-credentials=true',
-        '--leader-elect=false',
-        '--secure-port=0',
-      ]);
-      commands.set('kube-scheduler', [
-        programs['kube-scheduler'],
-        `--kubeconfig=${configOf('kube-scheduler')}`,
-        '--leader-elect=false',
-        '--secure-port=0',
-      ]);
-    }
+    const { etcdDir, nodeAddress } = within ?? {};
+    const ports = { api, etcd, etcdPeer };
+    const commands = controlPlaneCommands({ dir, authority, programs, ports, etcdDir, nodeAddress });
     const surroundings = within?.surroundings ?? { logDir: join(dir, 'logs') };
-    const url = within?.url ?? localUrl;
+    const url = within?.url ?? `https://127.0.0.1:${api}`;
     return new ControlPlane({ url, dir, authority, surroundings, commands, owned: within === undefined });
   }
 
@@ -152,7 +120,7 @@ export class ControlPlane {
             url: this.url,
             caPem,
             headers: async () => ({}),
-            clientCert: this.authority.issue(fileOf(user), user),
+            clientCert: this.authority.issue(userFile(user), user),
           });
     this.#clients.push(client);
     return client;
@@ -197,7 +165,7 @@ export class ControlPlane {
   }
 
   async #ready(): Promise<void> {
-    const { certPem, keyPem } = this.authority.issue(fileOf(ADMIN), ADMIN);
+    const { certPem, keyPem } = this.authority.issue(userFile(ADMIN), ADMIN);
     const login = { ca: this.authority.caPem, cert: certPem, key: keyPem };
     const untilMs = performance.now() + READY_LIMIT_MS;
     while ((await statusOf(`${this.url}/readyz`, login)) !== 200) {
@@ -210,52 +178,11 @@ export class ControlPlane {
   }
 
   #kubeconfigOf(user: ClusterUser): string {
-    const file = join(this.#dir, `${fileOf(user)}.kubeconfig`);
+    const file = join(this.#dir, `${userFile(user)}.kubeconfig`);
     mkdirSync(this.#dir, { recursive: true });
     writeFileSync(file, kubeconfig(this.url, this.authority, user), { mode: 0o600 });
     return file;
   }
-}
-
-/** A kubeconfig, as JSON, with everything in it. */
-export function kubeconfig(url: string, authority: Authority, user: ClusterUser): string {
-  const { certPem, keyPem } = authority.issue(fileOf(user), user);
-  const base64 = (text: string) => Buffer.from(text).toString('base64');
-  return JSON.stringify({
-    apiVersion: 'v1',
-    kind: 'Config',
-    clusters: [{ name: 'sidekey', cluster: { server: url, 'certificate-authority-data': base64(authority.caPem) } }],
-    users: [
-      { name: user.name, user: { 'client-certificate-data': base64(certPem), 'client-key-data': base64(keyPem) } },
-    ],
-    contexts: [{ name: 'sidekey', context: { cluster: 'sidekey', user: user.name } }],
-    'current-context': 'sidekey',
-  });
-}
-
-/** A name of its own for each user with its groups, whatever characters those have. */
-function fileOf({ groups = [], name }: ClusterUser): string {
-  const hash = createHash('sha256')
-    .update(JSON.stringify([name, groups]))
-    .digest('hex')
-    .slice(0, 8);
-  return `user-${name.replace(/[^a-z0-9.-]/gi, '_').slice(0, 60)}-${hash}`;
-}
-
-function etcdArgs(dataDir: string, port: number, peerPort: number): string[] {
-  const url = `http://127.0.0.1:${port}`;
-  const peerUrl = `http://127.0.0.1:${peerPort}`;
-  return [
-    `--data-dir=${dataDir}`,
-    `--listen-client-urls=${url}`,
-    `--advertise-client-urls=${url}`,
-    `--listen-peer-urls=${peerUrl}`,
-    `--initial-advertise-peer-urls=${peerUrl}`,
-    `--initial-cluster=default=${peerUrl}`,
-    // What a test stores need not outlive a power cut.
-    '--unsafe-no-fsync',
-    '--log-level=warn',
-  ];
 }
 
 function statusOf(url: string, login: { ca: string; cert: string; key: string }): Promise<number> {

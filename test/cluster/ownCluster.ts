@@ -6,19 +6,20 @@ import type { ClusterUser } from './authority.ts';
 import { binaries } from './binaries.ts';
 import type { Cluster, ClusterOptions } from './cluster.ts';
 import { clusterObjects } from './clusterObjects.ts';
-import { Component, type ComponentRecord, type Surroundings } from './component.ts';
-import { ControlPlane, kubeconfig } from './controlPlane.ts';
+import { CLUSTERS, type ClusterRecord, recordOf, saveRecord } from './clusterRecord.ts';
+import { Component, type Surroundings } from './component.ts';
+import { ControlPlane } from './controlPlane.ts';
 import { GivenCluster } from './givenCluster.ts';
 import type { Image } from './imageArchive.ts';
 import { pauseImage } from './images.ts';
 import { type CommandResult, helm, run } from './kubectl.ts';
-import { Machine, type MachineRecord, machineRefusal } from './machine.ts';
-import { CONTAINERD_SOCKET, nodeConfig } from './nodeConfig.ts';
+import { Machine, machineRefusal } from './machine.ts';
+import { nodeCommands } from './nodeCommands.ts';
+import { CONTAINERD_SOCKET } from './nodeConfig.ts';
 import { freePorts } from './ports.ts';
 import { isRunning, type RunningProcess, runningProcess } from './runningProcess.ts';
 import { type BinaryName, GO_PROGRAMS } from './versions.ts';
 
-const CLUSTERS = new URL('../../.cache/cluster/', import.meta.url).pathname;
 /** Of the documentation's range (RFC 5737): it is nobody's. */
 const NODE_ADDRESS = '192.0.2.10';
 const NODE_NAME = 'node-1';
@@ -26,15 +27,6 @@ const PORTS = { api: 6443, etcd: 2379, etcdPeer: 2380 };
 const VOLUMES = 16;
 const READY_LIMIT_MS = 90_000;
 const POLL_MS = 100;
-
-interface ClusterRecord {
-  machine: MachineRecord;
-  /** Who ends it, unless it is kept. */
-  owner?: RunningProcess | undefined;
-  /** Of the API server, for us. */
-  port: number;
-  components: ComponentRecord[];
-}
 
 /**
  * One control plane and one node, with real kubelet, containerd, CNI, kube-proxy and CoreDNS, in a machine of its own.
@@ -155,7 +147,19 @@ export class OwnCluster implements Cluster {
     const within = { dir, surroundings, nodeAddress: NODE_ADDRESS, ports: PORTS, url, etcdDir: '/run/etcd' };
     const plane = await ControlPlane.prepare({ controllers: true, within });
     const programs = await binaries(Object.keys(GO_PROGRAMS) as BinaryName[]);
-    const commands = new Map(Object.entries(nodeCommands({ dir, programs, plane, name })));
+    const commands = new Map(
+      Object.entries(
+        nodeCommands({
+          dir,
+          programs,
+          name,
+          authority: plane.authority,
+          address: NODE_ADDRESS,
+          nodeName: NODE_NAME,
+          apiPort: PORTS.api,
+        }),
+      ),
+    );
     return new OwnCluster({ ...options, plane, surroundings, commands });
   }
 
@@ -321,67 +325,13 @@ export class OwnCluster implements Cluster {
       ...(this.#owner && { owner: this.#owner }),
       components: components.map(({ entrance, name, process }) => ({ name, process, entrance })),
     };
-    writeFileSync(join(this.#dir, 'record.json'), JSON.stringify(record, null, 2));
+    saveRecord(basename(this.#dir), record);
   }
 }
 
 interface NodeObject {
   spec: { taints?: object[] };
   status: { conditions: { type: string; status: string }[] };
-}
-
-function nodeCommands(options: {
-  dir: string;
-  name: string;
-  plane: ControlPlane;
-  programs: Record<BinaryName, string>;
-}): Record<string, readonly string[]> {
-  const { dir, name, plane, programs } = options;
-  const nodeDir = join(dir, 'node');
-  const { authority } = plane;
-  const files: Record<string, string> = nodeConfig({
-    dir: nodeDir,
-    name,
-    address: NODE_ADDRESS,
-    caFile: authority.caFile,
-    podLogsDir: join(dir, 'pod-logs'),
-  });
-  const localUrl = `https://127.0.0.1:${PORTS.api}`;
-  const users: Record<string, ClusterUser> = {
-    kubelet: { name: `system:node:${NODE_NAME}`, groups: ['system:nodes'] },
-    'kube-proxy': { name: 'system:kube-proxy' },
-    coredns: { name: 'system:coredns' },
-  };
-  for (const [program, user] of Object.entries(users))
-    files[`${program}.kubeconfig`] = kubeconfig(localUrl, authority, user);
-  for (const [file, text] of Object.entries(files)) {
-    const path = join(nodeDir, file);
-    mkdirSync(dirname(path), { recursive: true });
-    // What runs watches its own: kube-proxy ends when it is written to. And `setHosts` may have written since.
-    if (!existsSync(path)) writeFileSync(path, text, { mode: 0o600 });
-  }
-  return {
-    containerd: ['containerd', '--config', join(nodeDir, 'containerd.toml')],
-    kubelet: [
-      programs.kubelet,
-      `--config=${join(nodeDir, 'kubelet.json')}`,
-      `--kubeconfig=${join(nodeDir, 'kubelet.kubeconfig')}`,
-      '--root-dir=/run/kubelet',
-      `--hostname-override=${NODE_NAME}`,
-      `--node-ip=${NODE_ADDRESS}`,
-    ],
-    'kube-proxy': [
-      programs['kube-proxy'],
-      `--config=${join(nodeDir, 'kube-proxy.json')}`,
-      `--hostname-override=${NODE_NAME}`,
-    ],
-    coredns: [programs.coredns, '-conf', join(nodeDir, 'Corefile')],
-  };
-}
-
-function recordOf(name: string): ClusterRecord | undefined {
-  const file = join(CLUSTERS, name, 'record.json');
-  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as ClusterRecord) : undefined;
 }
 
 /** What is left of clusters whose process was killed. */
