@@ -14,6 +14,7 @@ demo: $(INSTALLED) ## Watch real SDKs reach APIs with keys they never hold (30 s
 
 test: $(INSTALLED) check ## Everything that CI runs
 	@mkdir -p .cache
+	@node test/cluster/main.ts build
 	@vitest run --reporter=default --reporter=json --outputFile.json=.cache/tests.json
 
 check: $(INSTALLED) ## Types, lint, format, folder boundaries, unused code

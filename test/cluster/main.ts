@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto';
+import { type BinaryName, binaries, clientBinary } from './binaries.ts';
 import { startCluster } from './cluster.ts';
 import { agentImage, sidekeyImage } from './images.ts';
 import { dockerAnswers, KindCluster } from './kindCluster.ts';
+import { machineRefusal } from './machine.ts';
 import { OwnCluster } from './ownCluster.ts';
+import { GO_PROGRAMS } from './versions.ts';
 
 /** One for each checkout, as they share the machine. */
 const NAME = `dev-${createHash('sha256')
@@ -14,10 +17,10 @@ const fromMs = performance.now();
 const say = (line: string) =>
   console.error(`${((performance.now() - fromMs) / 1000).toFixed(0).padStart(4)} s  ${line}`);
 
-const commands: Record<string, () => Promise<void>> = { up, down };
+const commands: Record<string, () => Promise<void>> = { build, up, down };
 const command = commands[process.argv[2] ?? ''];
 if (command === undefined) {
-  console.error('usage: node test/cluster/main.ts up|down');
+  console.error('usage: node test/cluster/main.ts build|up|down');
   process.exitCode = 2;
 } else
   await command().catch((error: Error) => {
@@ -25,6 +28,14 @@ if (command === undefined) {
     if (error.cause instanceof Error) console.error(error.cause.message);
     process.exitCode = 1;
   });
+
+/** Apart from the tests, whose limits are for what takes seconds. */
+async function build(): Promise<void> {
+  const all = Object.keys(GO_PROGRAMS) as BinaryName[];
+  await binaries(machineRefusal() === undefined ? all : ['etcd', 'kube-apiserver'], say);
+  await clientBinary('kubectl');
+  await clientBinary('helm');
+}
 
 async function up(): Promise<void> {
   const cluster = (await OwnCluster.resume(NAME)) ?? (await startCluster({ name: NAME, kept: true, say }));
