@@ -22,6 +22,8 @@ export async function* exportRows(options: {
   const { repository } = options;
   const begun = Promise.withResolvers<AsyncGenerator<BackupRow>>();
   const over = Promise.withResolvers<void>();
+  // What is read may be under a KEK that a rotation gives up meanwhile.
+  const release = options.vault.keyring.hold();
   const snapshot = repository.snapshot(async (tx) => {
     begun.resolve(allRows(tx, options));
     await over.promise;
@@ -32,6 +34,7 @@ export async function* exportRows(options: {
   } finally {
     over.resolve();
     await snapshot.catch(() => {});
+    release();
   }
 }
 

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { statSync } from 'node:fs';
+import { errorText } from '../../lib/errors.ts';
 import { secretBuffer } from '../../lib/secretBuffer.ts';
 import { KEY_BYTES } from './envelope.ts';
 import type { KekKey, KekProvider, WrappedKey } from './kek.ts';
@@ -13,11 +15,17 @@ export class FileKek implements KekProvider {
   readonly returns = false;
   readonly where: string;
   readonly #keys = new LocalKeys();
+  #seen: string | undefined;
+  #trouble: string | undefined;
 
   /** @throws KekMissing, KekExposed, KekMalformed, as errors of the store */
   constructor(path: string) {
     this.where = path;
-    this.#keys.replace(readKekFile(path));
+    this.#read(false);
+  }
+
+  get trouble(): string | undefined {
+    return this.#trouble;
   }
 
   get keys(): readonly KekKey[] {
@@ -28,8 +36,20 @@ export class FileKek implements KekProvider {
     return this.#keys.has(keyId);
   }
 
-  /** What is in memory is not lost with the file. */
-  async health(): Promise<void> {}
+  /**
+   * Reads the file if it has changed: one that another replica has rotated to, copied here, counts without a restart. What is in
+   * memory is not lost with the file, nor to a broken one.
+   */
+  async health(keep = false): Promise<void> {
+    if (markOf(this.where) === this.#seen) return;
+    try {
+      this.#read(keep);
+      this.#trouble = undefined;
+    } catch (error) {
+      // As long as the keys in memory are the right ones, nothing is amiss; when they are not, the store is sealed and says so.
+      this.#trouble = errorText(error);
+    }
+  }
 
   async wrap(keyId: string, plaintext: Buffer, aad: Buffer): Promise<WrappedKey> {
     return this.#keys.wrap(keyId, plaintext, aad);
@@ -46,7 +66,7 @@ export class FileKek implements KekProvider {
     random.fill(0);
     const made = { id: localKeyId(bytes), createdAtMs: Date.now(), bytes };
     replaceKekFile(this.where, [...this.#keys.keys, made]);
-    this.#keys.replace(readKekFile(this.where));
+    this.#read(false);
     bytes.fill(0);
     return made.id;
   }
@@ -55,7 +75,7 @@ export class FileKek implements KekProvider {
     const kept = this.#keys.keys.filter(({ id }) => keep.has(id));
     if (kept.length < this.#keys.keys.length) {
       replaceKekFile(this.where, kept);
-      this.#keys.replace(readKekFile(this.where));
+      this.#read(false);
     }
     removePreviousKekFile(this.where);
   }
@@ -63,4 +83,16 @@ export class FileKek implements KekProvider {
   close(): void {
     this.#keys.replace([]);
   }
+
+  #read(keep: boolean): void {
+    const mark = markOf(this.where);
+    const kept = this.#keys.replace(readKekFile(this.where), keep);
+    this.#seen = kept ? undefined : mark;
+  }
+}
+
+/** Differs when the file was replaced or written. */
+function markOf(path: string): string | undefined {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat && `${stat.ino} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`;
 }

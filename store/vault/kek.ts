@@ -25,10 +25,12 @@ export interface KekProvider {
   readonly returns: boolean;
   /** Oldest first, as they were when last looked at: after `health`. Empty: none at hand. */
   readonly keys: readonly KekKey[];
+  /** Why the last look found nothing newer than what is in memory, where that does not stop the use of it. */
+  readonly trouble?: string | undefined;
   /** Whether a key of that id is, or may be, one of these. */
   knows(keyId: string): boolean;
-  /** Looks again at what keys there are and whether they can be used. */
-  health(): Promise<void>;
+  /** Looks again at what keys there are and whether they can be used. With `keep`, keys in memory that are gone stay until the next look without. */
+  health(keep?: boolean): Promise<void>;
   wrap(keyId: string, plaintext: Buffer, aad: Buffer): Promise<WrappedKey>;
   /** The caller overwrites the result after use. @throws KekRefused if anything differs from what was wrapped */
   unwrap(key: WrappedKey, aad: Buffer): Promise<Buffer>;

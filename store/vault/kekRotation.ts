@@ -24,6 +24,8 @@ const LAST_WAIT_MS = 30_000;
 const PARALLEL = 8;
 /** How often the database is asked whether another replica has begun a rotation. */
 const LOOK_MS = 5_000;
+/** How often it is looked whether a backup that reads with the old key is done. */
+const RELEASE_LOOK_MS = 100;
 const PROBE = Buffer.from('sidekey kek probe');
 
 interface Running {
@@ -220,7 +222,7 @@ export class KekRotation {
         await provider.health();
         entry = { spec, provider };
         keyring.add(spec, provider);
-      } else await entry.provider.health();
+      } else await entry.provider.health(keyring.held);
       const id = await this.#newKey(entry.provider);
       const probe = await entry.provider.wrap(id, PROBE, PROBE);
       (await entry.provider.unwrap(probe, PROBE)).fill(0);
@@ -268,7 +270,7 @@ export class KekRotation {
       try {
         const { left, damaged } = await this.#pass(running);
         if (this.#closing.signal.aborted) return;
-        if (left === 0 && (await this.#finish(running, damaged))) return;
+        if (left === 0 && (await this.#released()) && (await this.#finish(running, damaged))) return;
         waitMs = FIRST_WAIT_MS;
         this.#problem = undefined;
       } catch (error) {
@@ -344,6 +346,17 @@ export class KekRotation {
       else left += 1;
     }
     return left;
+  }
+
+  /** Waits for whoever reads an older state of the database, which needs the old key. False if this process ends meanwhile. */
+  async #released(): Promise<boolean> {
+    const { signal } = this.#closing;
+    while (this.#o.vault.keyring.held && !signal.aborted) {
+      this.#problem = 'all keys are under the new one; the old one is kept until the backup that is being made is done';
+      await sleep(RELEASE_LOOK_MS, undefined, { signal }).catch(() => {});
+    }
+    this.#problem = undefined;
+    return !signal.aborted;
   }
 
   /** False if something is under another key after all. */

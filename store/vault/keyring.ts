@@ -29,6 +29,7 @@ export class Keyring {
   readonly #entries: Entry[] = [];
   /** Proves with the current key that it is the right one. */
   #proof: () => Promise<void> = async () => {};
+  #holds = 0;
 
   constructor(options: { clock: Clock; log: Logger; current: string }) {
     this.#clock = options.clock;
@@ -58,6 +59,20 @@ export class Keyring {
 
   prove(proof: () => Promise<void>): void {
     this.#proof = proof;
+  }
+
+  /** Keeps the keys that are at hand until the answer is called: for whoever reads the database as it was a while ago. */
+  hold(): () => void {
+    let held = true;
+    this.#holds += 1;
+    return () => {
+      if (held) this.#holds -= 1;
+      held = false;
+    };
+  }
+
+  get held(): boolean {
+    return this.#holds > 0;
   }
 
   /** Whether unwrapping by that key is a call to somewhere else. */
@@ -105,7 +120,7 @@ export class Keyring {
   async #look(entry: Entry): Promise<void> {
     const { provider } = entry;
     try {
-      await provider.health();
+      await provider.health(this.held);
       const failure = entry.failure;
       entry.failure = undefined;
       if (failure !== undefined && entry === this.#entryOf(this.current)) await this.#proof();
@@ -142,7 +157,14 @@ export class Keyring {
   }
 
   #unknown(keyId: string): KekError {
-    return new KekError('KekMissing', `no place that is named here has key ${keyId}`);
+    const said = `no place that is named here has key ${keyId}`;
+    const file = this.#entries.find(({ provider }) => provider.kind === 'file')?.provider;
+    if (file === undefined) return new KekError('KekMissing', said);
+    const trouble = file.trouble === undefined ? '' : ` (${file.trouble})`;
+    return new KekError(
+      'KekMissing',
+      `${said}. If another replica has rotated to it, copy the key file from there to ${file.where}, with mode 0600; no restart is needed${trouble}`,
+    );
   }
 
   #sealedBy(error: KekError): StoreSealed {

@@ -24,10 +24,12 @@ export class LocalKeys {
     return this.#find(keyId) !== undefined;
   }
 
-  /** Overwrites those that it had. */
-  replace(keys: readonly LocalKey[]): void {
-    for (const { bytes } of this.#keys) bytes.fill(0);
-    this.#keys = keys;
+  /** Overwrites those that it had; with `keep`, those that are not among `keys` stay, before them. Whether any stayed. */
+  replace(keys: readonly LocalKey[], keep = false): boolean {
+    const kept = keep ? this.#keys.filter(({ id }) => !keys.some((key) => key.id === id)) : [];
+    for (const key of this.#keys) if (!kept.includes(key)) key.bytes.fill(0);
+    this.#keys = [...kept, ...keys];
+    return kept.length > 0;
   }
 
   /** @throws KekMissing */

@@ -36,7 +36,7 @@ export class SecretDirKek implements KekProvider {
   }
 
   /** Reads the directory if it has changed. Keys that were read stay in use until it holds others: a broken change ends nothing. */
-  async health(): Promise<void> {
+  async health(keep = false): Promise<void> {
     const names = this.#names();
     const mark = this.#mark(names);
     if (mark === this.#seen) return;
@@ -47,8 +47,8 @@ export class SecretDirKek implements KekProvider {
       for (const { bytes } of keys) bytes.fill(0);
       throw error;
     }
-    this.#keys.replace(keys);
-    this.#seen = mark;
+    const kept = this.#keys.replace(keys, keep);
+    this.#seen = kept ? undefined : mark;
   }
 
   async wrap(keyId: string, plaintext: Buffer, aad: Buffer): Promise<WrappedKey> {

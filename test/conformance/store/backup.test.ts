@@ -52,6 +52,53 @@ async function backUp(store: Store, request: Parameters<typeof makeBackup>[1]): 
 }
 
 describe.each(['SQLite', 'PostgreSQL'])('a backup of %s', (from) => {
+  test('under a passphrase is whole where a rotation of the KEK would end while it is made', async () => {
+    const store = await open('from', await urlOf(from));
+    for (let n = 0; n < 600; n += 1) {
+      await store.objects.applyCredential(`default/key-${n}`, credentialRecord({ source: 'store' }), 'test');
+      await store.materials.set(`default/key-${n}`, frameOf(`secret ${n} ${'x'.repeat(400)}`), 'test');
+    }
+    const old = store.vault.kekId;
+    const pieces: Buffer[] = [];
+    let rotated = false;
+    for await (const piece of makeBackup(
+      store,
+      { passphrase: { n: 2, r: 1, p: 1, salt: '' }, key: keyOfX() },
+      'test',
+    )) {
+      pieces.push(Buffer.from(piece));
+      // The second piece: the snapshot is taken.
+      if (pieces.length !== 2) continue;
+      await store.kek.start(undefined, 'test');
+      await expect
+        .poll(async () => (await store.kek.progress())?.problem, { timeout: 20_000 })
+        .toContain('until the backup');
+      expect(store.vault.kekId).not.toBe(old);
+      store.kek.settled().then(() => {
+        rotated = true;
+      });
+    }
+    expect(pieces.length).toBeGreaterThan(3);
+    expect(rotated).toBe(false);
+    await store.kek.settled();
+    expect((await store.kek.status()).keys.map(({ id }) => id)).toEqual([store.vault.kekId]);
+    await store.close();
+
+    const path = join(dir, 'backup');
+    writeFileSync(path, Buffer.concat(pieces));
+    const databaseUrl = await urlOf(from);
+    const files = stateFiles(join(dir, 'to'));
+    await restoreBackup({
+      ...{ path, files, databaseUrl, passphrase: async () => Buffer.from('x'), clock, log: silentLog, force: false },
+    });
+    const restored = await open('to', databaseUrl);
+    const { frame } = await restored.repository.transaction((tx) =>
+      restored.materials.openInForce(tx, 'default/key-599', 'store'),
+    );
+    expect(frame.toString('latin1')).toContain('secret 599');
+    await restored.close();
+  }, 60_000);
+
   test.each(['SQLite', 'PostgreSQL'])(
     'is restored into %s',
     async (to) => {
