@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { INJECT_LABEL, SIDECAR_PATHS, TOKEN_AUDIENCE } from '../../api/pods.ts';
 import { NODE_ARGS } from '../../lib/nodeArgs.ts';
 import { readConfig as readOperatorConfig } from '../../operator/config.ts';
+import { StoreBootstrap } from '../../store/config.ts';
 import { readConfig as readWebhookConfig } from '../../webhook/config.ts';
 import { find, notes, objectsIn, type Rendered, render, valuesFiles } from './render.ts';
 
@@ -29,7 +30,12 @@ describe.each(valuesFiles())('with the values $name', ({ file, name }) => {
     return path;
   };
 
-  test('operator and webhook take the configuration that is rendered for them', () => {
+  test('each part takes the configuration that is rendered for it', () => {
+    const store = StoreBootstrap.parse(JSON.parse(readFileSync(configFile('store'), 'utf8')));
+    expect(store.databaseUrlFile !== undefined).toBe(name === 'postgresql');
+    expect(store.kubernetes?.trustConfigMap?.name).toBe(
+      readOperatorConfig(configFile('operator')).kubernetes.trustConfigMap,
+    );
     expect(readOperatorConfig(configFile('operator')).kubernetes).toMatchObject({
       serviceAccount: `${fullname}-operator`,
     });
