@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { environment } from './environment.ts';
 import { childOf, end, isRunning, type RunningProcess, runningProcess } from './runningProcess.ts';
 
 const LOG_TAIL_LINES = 15;
@@ -61,7 +62,7 @@ export class Component {
     const child = spawn(program!, args, {
       detached: true,
       stdio: ['ignore', log, log],
-      env: { ...process.env, ...env },
+      env: environment(env),
     });
     closeSync(log);
     await once(child, 'spawn');

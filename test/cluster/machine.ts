@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileS
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { endingWithParent } from './component.ts';
+import { environment } from './environment.ts';
 import { childOf, end, isRunning, type RunningProcess, runningProcess } from './runningProcess.ts';
 
 const CGROUPS = '/sys/fs/cgroup';
@@ -96,7 +97,7 @@ export class Machine {
     ];
     const command = [...unshare, '/bin/sh', '-c', setup, init, logFile, address, String(volumes)];
     const [program, ...args] = kept ? command : endingWithParent(command);
-    const child = spawn(program!, args, { detached: true, stdio: 'ignore' });
+    const child = spawn(program!, args, { detached: true, stdio: 'ignore', env: environment() });
     await once(child, 'spawn');
     child.unref();
     const untilMs = performance.now() + START_LIMIT_MS;
@@ -129,7 +130,7 @@ export class Machine {
   /** Runs a command in it, as the root of it. @throws Error with what it said */
   run(command: readonly string[], input = ''): string {
     const [program, ...args] = [...this.enter, ...command];
-    return execFileSync(program!, args, { input, encoding: 'utf8', stdio: 'pipe' });
+    return execFileSync(program!, args, { input, encoding: 'utf8', stdio: 'pipe', env: environment() });
   }
 
   /** A file of it, as we see it. */
