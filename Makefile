@@ -13,9 +13,10 @@ demo: $(INSTALLED) ## Watch real SDKs reach APIs with keys they never hold (30 s
 	@node test/demo/main.ts
 
 test: $(INSTALLED) check ## Everything that CI runs
-	@mkdir -p .cache
+	@mkdir -p .cache && rm -f .cache/tests.json .cache/e2e.json
 	@node test/cluster/main.ts build
 	@vitest run --reporter=default --reporter=json --outputFile.json=.cache/tests.json
+	@vitest run --config test/cluster/e2e/vitest.config.ts --reporter=default --reporter=json --outputFile.json=.cache/e2e.json
 
 check: $(INSTALLED) ## Types, lint, format, folder boundaries, unused code
 	@tsc --noEmit
