@@ -65,6 +65,8 @@ export interface CaCertificate {
   fingerprint: string;
   validFrom: string;
   validTo: string;
+  /** `validFrom` is before that, for clocks that are behind. */
+  createdAt: string;
   /** When it is replaced by age. */
   rotatesAt?: string;
   certificates: number;
@@ -72,7 +74,7 @@ export interface CaCertificate {
 
 export interface CaStatus {
   roots: (CaCertificate & { state: 'active' | 'published' | 'retiring' })[];
-  intermediates: (CaCertificate & { root: string; state: 'active' | 'retiring'; createdAt: string })[];
+  intermediates: (CaCertificate & { root: string; state: 'active' | 'retiring' })[];
   /** Certificates in force that no known intermediate has issued: those of a store before there were any. */
   issuedByRoot: number;
   /** A change of the root under way. */

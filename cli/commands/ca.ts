@@ -22,11 +22,11 @@ function statusText(status: CaStatus): string {
   const rows = [
     ...status.roots.map((root) => ({ ...root, kind: 'root' })),
     ...status.intermediates.map((intermediate) => ({ ...intermediate, kind: 'intermediate' })),
-  ].map(({ kind, id, state, validFrom, validTo, rotatesAt, certificates }) => [
+  ].map(({ kind, id, state, createdAt, validTo, rotatesAt, certificates }) => [
     kind,
     id,
     state,
-    age(nowMs - Date.parse(validFrom)),
+    age(nowMs - Date.parse(createdAt)),
     until(rotatesAt),
     until(validTo),
     String(certificates),

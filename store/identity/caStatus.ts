@@ -19,6 +19,7 @@ export function caStatus(
       id,
       ...facts(certificatePem),
       state: id === active.root ? 'active' : id === rotation?.root ? 'published' : 'retiring',
+      createdAt: time(createdAtMs, 0),
       ...(id === active.root && rotation === undefined && { rotatesAt: time(createdAtMs, times.rootRotateSeconds) }),
       certificates: under(id),
     })),

@@ -102,14 +102,13 @@ const CaCertificate = z.strictObject({
   fingerprint: z.string(),
   validFrom: Time,
   validTo: Time,
+  createdAt: Time,
   rotatesAt: Time.optional(),
   certificates: Count,
 });
 export const CaStatus = z.strictObject({
   roots: z.array(CaCertificate.extend({ state: z.enum(['active', 'published', 'retiring']) })),
-  intermediates: z.array(
-    CaCertificate.extend({ root: z.string(), state: z.enum(['active', 'retiring']), createdAt: Time }),
-  ),
+  intermediates: z.array(CaCertificate.extend({ root: z.string(), state: z.enum(['active', 'retiring']) })),
   issuedByRoot: Count,
   rotation: z
     .strictObject({
