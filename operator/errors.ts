@@ -3,6 +3,21 @@ import { CodedError, type ErrorRow } from '../lib/errors.ts';
 /** Every way the operator fails; what the store answers keeps the store's code. Status 0: none of these reaches HTTP. */
 export const OPERATOR_ERRORS = {
   BootstrapInvalid: { status: 0, retryable: false, help: 'The parent process handed over no valid bootstrap.' },
+  ConfigInvalid: {
+    status: 0,
+    retryable: false,
+    help: 'The configuration file (--config) cannot be read or says what is not possible; the chart writes it from its values.',
+  },
+  PortInUse: {
+    status: 0,
+    retryable: false,
+    help: 'Another process listens on the port of metrics and probes; stop it or choose another port.',
+  },
+  LeadershipLost: {
+    status: 0,
+    retryable: true,
+    help: 'Another operator leads, or the API server could not be reached in time; the process ends and starts anew as a standby.',
+  },
   FolderMissing: {
     status: 0,
     retryable: false,

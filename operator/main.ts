@@ -1,22 +1,44 @@
+import { parseArgs } from 'node:util';
 import pino, { type Logger } from 'pino';
 import { systemClock } from '../lib/clock.ts';
 import { type Control, openControl } from '../lib/control.ts';
 import { errorCode, errorText } from '../lib/errors.ts';
 import { startOperator } from './app.ts';
-import { OperatorBootstrap } from './config.ts';
+import { OperatorBootstrap, problemsOf, readConfig } from './config.ts';
 import { operatorError } from './errors.ts';
+import { startReplica } from './replica.ts';
 
-/** The operator as a process: bootstrapped on file descriptor 3, stopped by SIGTERM or by the end of its parent. */
-async function main(control: Control, log: Logger): Promise<void> {
+/** The operator as a process, stopped by SIGTERM: in a cluster by a file of configuration, otherwise bootstrapped by its parent. */
+async function main(log: Logger): Promise<void> {
+  const { config } = parseArgs({ options: { config: { type: 'string' } } }).values;
+  if (config !== undefined) {
+    const replica = await startReplica({ config: readConfig(config), clock: systemClock, log, fatal: fatalOf(log) });
+    stopBySignal(replica, log);
+    return;
+  }
+  const control = await openControl();
+  try {
+    await runOnFolder(control, log);
+  } catch (error) {
+    control.ready({ type: 'failed', code: errorCode(error) ?? 'InternalError', message: errorText(error) });
+    throw error;
+  }
+}
+
+/** Bootstrapped on file descriptor 3, and stopped by the end of its parent too. */
+async function runOnFolder(control: Control, log: Logger): Promise<void> {
   const operator = await startOperator({
     bootstrap: bootstrapOf(control),
     clock: systemClock,
     log,
-    fatal: (error) => {
-      log.error({ code: errorCode(error), error: error.message }, 'the operator stops because it cannot go on');
-      process.exit(1);
-    },
+    fatal: fatalOf(log),
   });
+  const stop = stopBySignal(operator, log);
+  control.closed.then(() => stop('the parent is gone'));
+  control.ready({ type: 'ready' });
+}
+
+function stopBySignal(operator: { close(): Promise<void> }, log: Logger): (why: string) => Promise<void> {
   let stopping = false;
   const stop = async (why: string) => {
     if (stopping) return;
@@ -27,27 +49,29 @@ async function main(control: Control, log: Logger): Promise<void> {
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
-  control.closed.then(() => stop('the parent is gone'));
-  control.ready({ type: 'ready' });
+  return stop;
+}
+
+function fatalOf(log: Logger): (error: Error) => void {
+  return (error) => {
+    log.error({ code: errorCode(error), error: error.message }, 'the operator stops because it cannot go on');
+    process.exit(1);
+  };
 }
 
 function bootstrapOf(control: Control): OperatorBootstrap {
   const parsed = OperatorBootstrap.safeParse(control.bootstrap);
   if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  throw operatorError('BootstrapInvalid', `The bootstrap of the operator is not valid: ${problems.join('; ')}.`);
+  const problems = problemsOf(parsed.error);
+  throw operatorError('BootstrapInvalid', `The bootstrap of the operator is not valid: ${problems}.`);
 }
 
 // Nothing that this process makes is for others to read.
 process.umask(0o077);
 const log = pino({ name: 'operator' }, pino.destination({ fd: 2, sync: true }));
-let control: Control | undefined;
 try {
-  control = await openControl();
-  await main(control, log);
+  await main(log);
 } catch (error) {
-  const code = errorCode(error) ?? 'InternalError';
-  log.error({ code, error: errorText(error) }, 'the operator could not start');
-  control?.ready({ type: 'failed', code, message: errorText(error) });
+  log.error({ code: errorCode(error) ?? 'InternalError', error: errorText(error) }, 'the operator could not start');
   process.exit(1);
 }

@@ -54,9 +54,11 @@ export class KubeClient {
   readonly #target: KubeTarget;
   readonly #base: string;
   readonly #agent: Agent;
+  readonly #onError: (error: KubeError) => void;
 
-  constructor(target: KubeTarget) {
+  constructor(target: KubeTarget, options: { onError?: (error: KubeError) => void } = {}) {
     this.#target = target;
+    this.#onError = options.onError ?? (() => {});
     this.#base = target.url.replace(/\/+$/, '');
     const { caPem, clientCert, serverName, unverified } = target;
     this.#agent = new Agent({
@@ -172,7 +174,7 @@ export class KubeClient {
       }
     } catch (error) {
       if (signal.aborted) return;
-      throw asKubeError(call, error);
+      throw this.#failed(call, error);
     }
   }
 
@@ -187,8 +189,14 @@ export class KubeClient {
       const text = await answer.body.text();
       return (text === '' ? undefined : JSON.parse(text)) as T;
     } catch (error) {
-      throw asKubeError(asked, error);
+      throw this.#failed(asked, error);
     }
+  }
+
+  #failed(call: KubeCall, error: unknown): KubeError {
+    const failure = asKubeError(call, error);
+    this.#onError(failure);
+    return failure;
   }
 
   async #request(

@@ -8,11 +8,12 @@ import {
   type JoinRequest,
   type ObjectsAnswer,
   type RenewRequest,
+  type SessionSubject,
+  type SessionsAnswer,
   STORE_DNS_NAME,
   type StoredCredential,
   type StoreError,
 } from '../../api/protocol.ts';
-import type { Session } from '../../api/session.ts';
 import { CodedError, errorCode, errorText } from '../../lib/errors.ts';
 import { TLS_DEFAULTS } from '../../lib/tls.ts';
 import { generateP256 } from '../../lib/x509.ts';
@@ -32,9 +33,6 @@ export interface StoreAddress {
   storeUrl: string;
   trustBundlePem: string;
 }
-
-/** A session as the store tells the operator of it. */
-export type KnownSession = Pick<Session, 'id' | 'namespace' | 'serviceAccount' | 'role' | 'tags' | 'pod'>;
 
 /** An answer of the store that is no success; `code` is the store's. */
 export class StoreRefusal extends CodedError {}
@@ -76,12 +74,12 @@ export class StoreClient {
   }
 
   /** Of every pod that the store knows. */
-  sessions(): Promise<{ sessions: KnownSession[] }> {
+  sessions(): Promise<SessionsAnswer> {
     return this.#call('GET', '/v1/sessions');
   }
 
   /** What a pod may use follows its labels, also while it runs. */
-  changeSessions(podUid: string, subject: Pick<Session, 'role' | 'tags'>): Promise<void> {
+  changeSessions(podUid: string, subject: SessionSubject): Promise<void> {
     return this.#call('PUT', `/v1/sessions?pod=${encodeURIComponent(podUid)}`, json(subject));
   }
 

@@ -1,11 +1,12 @@
 import { INJECT_LABEL } from '../../api/pods.ts';
+import type { SessionsAnswer } from '../../api/protocol.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorCode, errorText } from '../../lib/errors.ts';
 import { type KubeClient, KubeError } from '../../lib/kube/client.ts';
 import { Reflector, type ReflectorState } from '../../lib/kube/reflector.ts';
 import type { Logger } from '../../lib/log.ts';
 import { KeyedQueue } from '../act/kube/keyedQueue.ts';
-import type { KnownSession, StoreClient } from '../act/storeClient.ts';
+import type { StoreClient } from '../act/storeClient.ts';
 import { type AgentPod, agentPodOf, sameSubject } from './agentPod.ts';
 
 const CONCURRENCY = 8;
@@ -133,7 +134,7 @@ export class PodSessions {
   async #compareAll(): Promise<void> {
     this.#compareAgain = false;
     const { sessions } = await this.#o.store.sessions();
-    const unknown: KnownSession[] = [];
+    const unknown: SessionsAnswer['sessions'] = [];
     for (const session of sessions) {
       if (session.pod === undefined) continue;
       const pod = this.#pods.get(session.pod.uid);
@@ -148,7 +149,7 @@ export class PodSessions {
     }
   }
 
-  async #isAlive({ namespace, pod }: KnownSession): Promise<boolean> {
+  async #isAlive({ namespace, pod }: SessionsAnswer['sessions'][number]): Promise<boolean> {
     if (this.#pods.has(pod!.uid)) return true;
     try {
       const found = await this.#o.kube.get<Parameters<typeof agentPodOf>[0]>(

@@ -29,7 +29,7 @@
 
 {{- define "sidekey.operatorConfig" -}}
 {{- $fullname := include "sidekey.fullname" . }}
-{{- dict
+{{- $config := dict
   "part" "operator"
   "storeUrl" (include "sidekey.storeUrl" .)
   "metricsHost" .Values.listenHost
@@ -40,7 +40,14 @@
     "serviceAccount" (printf "%s-operator" $fullname)
     "leaseName" (printf "%s-operator" $fullname)
     "trustConfigMap" (printf "%s-trust" $fullname)
-    "secretReaderRole" (printf "%s-secret-reader" $fullname)) | toJson }}
+    "secretReaderRole" (printf "%s-secret-reader" $fullname)) }}
+{{- if not .Values.certManager.enabled }}
+{{- $_ := set $config.kubernetes "webhookTls" (dict
+  "secret" (printf "%s-webhook-tls" $fullname)
+  "configuration" $fullname
+  "service" (printf "%s-webhook" $fullname)) }}
+{{- end }}
+{{- $config | toJson }}
 {{- end }}
 
 {{- define "sidekey.webhookConfig" -}}

@@ -60,22 +60,25 @@ export class KubeStatuses implements StatusSink {
 
   write(objects: StatusFile['objects']): boolean {
     const next = new Map<string, ObjectStatus>();
-    let changed = false;
+    const before = this.#statuses;
+    const changed: { kind: 'Credential' | 'Integration'; key: string; status: ObjectStatus }[] = [];
     for (const { key, kind, status } of objects) {
       const id = `${kind} ${key}`;
-      const before = this.#statuses.get(id);
-      if (sameStatus(before, status)) {
-        next.set(id, before!);
-        continue;
+      const last = before.get(id);
+      if (sameStatus(last, status)) next.set(id, last!);
+      else {
+        next.set(id, status);
+        changed.push({ kind, key, status });
       }
-      changed = true;
-      next.set(id, status);
-      this.#unsent.add(id);
-      this.#queue.add(id);
-      this.#o.onChange?.(kind, key, before, status);
     }
     this.#statuses = next;
-    return changed;
+    for (const { key, kind, status } of changed) {
+      const id = `${kind} ${key}`;
+      this.#unsent.add(id);
+      this.#queue.add(id);
+      this.#o.onChange?.(kind, key, before.get(id), status);
+    }
+    return changed.length > 0;
   }
 
   close(): void {
