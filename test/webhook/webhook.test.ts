@@ -155,6 +155,25 @@ test('of a workload whose pods would be refused its author is warned, and the po
   );
 });
 
+test('the sidecar gets what a LimitRange gives to every container, and the namespace takes the pod', async () => {
+  const limit = { type: 'Container', default: { cpu: '500m' }, defaultRequest: { cpu: '50m' }, max: { cpu: '1' } };
+  const path = `/api/v1/namespaces/${NAMESPACE}/limitranges`;
+  await webhook.admin.create(path, { metadata: { name: 'bounds' }, spec: { limits: [limit] } });
+  try {
+    // Until the plug-in that applies them has seen it.
+    await until(async () => {
+      const { initContainers, containers } = (
+        await webhook.admin.create<V1Pod>(`${PODS}?dryRun=All`, agentPod('bounded'))
+      ).spec!;
+      if (containers[0]!.resources?.limits?.cpu === undefined) return false;
+      expect(initContainers![0]!.resources?.limits).toEqual({ cpu: '500m', memory: expect.any(String) });
+      return true;
+    });
+  } finally {
+    await webhook.admin.delete(`${path}/bounds`);
+  }
+});
+
 test('while the CA is replaced no pod is refused, at 20 a second', async () => {
   const certificate = async () =>
     (await webhook.admin.get<{ data: Record<string, string> }>(webhook.secretPath)).data['tls.crt'];

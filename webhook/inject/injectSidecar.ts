@@ -5,6 +5,7 @@ import { WEBHOOK_ERRORS, type WebhookErrorCode } from '../errors.ts';
 import { agentVariables } from './agentVariables.ts';
 import { type Capture, captureOf } from './capture.ts';
 import { integrationsFor, outlook } from './outlook.ts';
+import { withGivenResources } from './ownResources.ts';
 import { redirectContainer } from './redirectContainer.ts';
 import type { InjectSettings } from './settings.ts';
 import { sidecarContainer } from './sidecarContainer.ts';
@@ -59,7 +60,7 @@ function injected(pod: V1Pod, settings: InjectSettings, capture: Capture): Injec
   const ours = [
     sidecarContainer(settings, capture),
     ...(capture.mode === 'transparent' ? [redirectContainer(settings, capture.ports)] : []),
-  ];
+  ].map((container) => withGivenResources(container, spec.initContainers));
   return {
     pod: {
       ...withStatus(pod, 'injected'),
