@@ -14,6 +14,9 @@ const REPLICA_SETS = {
   groups: ['system:masters', 'system:serviceaccounts', 'system:serviceaccounts:kube-system'],
 };
 
+const ADMISSION_BUCKET =
+  /^apiserver_admission_webhook_admission_duration_seconds_bucket\{name="pods\.sidekey\.dev",operation="CREATE",rejected="false",type="admit",le="([^"+]+)"\} (\d+)$/gm;
+
 let webhook: RunningWebhook;
 beforeAll(async () => {
   webhook = await RunningWebhook.start();
@@ -201,9 +204,15 @@ test('while the CA is replaced no pod is refused, at 20 a second', async () => {
   for (const { clientConfig } of webhooks)
     expect(Buffer.from(clientConfig.caBundle, 'base64').toString().match(/BEGIN/g)).toHaveLength(1);
   tookMs.sort((a, b) => a - b);
-  const metrics = (await webhook.plane.kubectl(['get', '--raw', '/metrics'])).stdout;
+  const served = (await webhook.plane.kubectl(['get', '--raw', '/metrics'])).stdout;
+  const admissionMs = quantileMs(served, ADMISSION_BUCKET, 0.99);
+  const reviewMs = quantileMs(
+    await webhook.metrics(),
+    /^sidekey_webhook_review_seconds_bucket\{le="([^"+]+)"\} (\d+)$/gm,
+    0.99,
+  );
   console.log(
-    `pod creation at 20/s through the webhook: p50 ${tookMs[100]!.toFixed(1)} ms, p99 ${tookMs[198]!.toFixed(1)} ms; admission as the API server counts it: p99 <= ${quantileMs(metrics, 0.99)} ms`,
+    `pods at 20/s: created p50 ${tookMs[100]!.toFixed(1)} ms, p99 ${tookMs[198]!.toFixed(1)} ms; admission p99 ${admissionMs.toFixed(1)} ms as the API server counts it, of which the webhook ${reviewMs.toFixed(1)} ms`,
   );
   expect(tookMs[198]).toBeLessThan(500);
 }, 60_000);
@@ -242,13 +251,12 @@ test('asked to end it says not ready, finishes, and ends well', async () => {
   expect(await ended).toBe(0);
 }, 30_000);
 
-/** The end of the bucket that the quantile is in. */
-function quantileMs(metrics: string, quantile: number): number {
-  const buckets = [
-    ...metrics.matchAll(
-      /^apiserver_admission_webhook_admission_duration_seconds_bucket\{name="pods\.sidekey\.dev",operation="CREATE",rejected="false",type="admit",le="([^"]+)"\} (\d+)$/gm,
-    ),
-  ].map(([, le, count]) => ({ leMs: Number(le === '+Inf' ? Infinity : le) * 1000, count: Number(count) }));
-  const all = buckets.at(-1)?.count ?? 0;
-  return buckets.find(({ count }) => count >= quantile * all)?.leMs ?? Number.NaN;
+/** Of a histogram of seconds: as Prometheus guesses it, evenly spread within a bucket. */
+function quantileMs(metrics: string, bucket: RegExp, quantile: number): number {
+  const buckets = [...metrics.matchAll(bucket)].map(([, le, count]) => ({ le: Number(le), count: Number(count) }));
+  const wanted = quantile * (buckets.at(-1)?.count ?? 0);
+  const index = buckets.findIndex(({ count }) => count >= wanted);
+  const { count: below, le: from } = buckets[index - 1] ?? { count: 0, le: 0 };
+  const { count, le: to } = buckets[index] ?? { count: Number.NaN, le: Number.NaN };
+  return 1000 * (from + ((to - from) * (wanted - below)) / (count - below));
 }

@@ -51,7 +51,7 @@ export class RunningWebhook {
     this.#ports = ports;
   }
 
-  /** With users jane and bob, who may do everything in the namespace. `tls`: otherwise the certificate is a fresh one. */
+  /** With users jane and bob, who may do everything in the namespace. It has no certificate yet. */
   static async start(): Promise<RunningWebhook> {
     const plane = await startWithCrds(NAMESPACE, RELEASE_NAMESPACE);
     const [review, metrics] = (await freePorts(2)) as [number, number];
@@ -99,6 +99,10 @@ export class RunningWebhook {
       (answer) => answer.arrayBuffer().then(() => answer.status),
       () => 0,
     );
+  }
+
+  async metrics(): Promise<string> {
+    return (await fetch(`http://127.0.0.1:${this.#ports.metrics}/metrics`)).text();
   }
 
   /** What looks after the certificate, from now on; `issuedDaysAgo` moves its clock. Resolves once pods are admitted. */
