@@ -41,6 +41,20 @@ export interface StoreBootstrap {
   metricsHost?: string | undefined;
   /** postgres://… of the database that several stores share; without one it is a file in the state directory. May hold a password. */
   databaseUrl?: string | undefined;
+  /** A file that holds the same, such as of a mounted Secret. */
+  databaseUrlFile?: string | undefined;
+  /** Present where pods join by their ServiceAccount tokens. */
+  kubernetes?: StoreKubernetes | undefined;
+}
+
+/** Of a store in a cluster: by what pods are known. */
+export interface StoreKubernetes {
+  /** The ServiceAccount whose pods are operators. */
+  operator: { namespace: string; serviceAccount: string };
+  /** Where the trust bundle is published (`ca.pem`). */
+  trustConfigMap?: { namespace: string; name: string } | undefined;
+  /** The pod's own unless it says otherwise. */
+  apiServer?: { url?: string | undefined; caFile?: string | undefined; tokenFile?: string | undefined } | undefined;
 }
 
 /** To the operator and the sidecar: how to reach the store and become known to it. */

@@ -19,6 +19,8 @@ import type { Session } from './session.ts';
  * | operator | PUT, DELETE /v1/credentials/NS/NAME CredentialRecord | StoredCredential, 204 |
  * | operator | PUT /v1/credentials/NS/NAME/material (material frame) | StoredCredential |
  * | operator | PUT, DELETE /v1/integrations/NS/NAME IntegrationRecord | 204 |
+ * | operator | GET /v1/sessions | SessionsAnswer |
+ * | operator | PUT /v1/sessions?pod=UID SessionSubject | 204: the labels of the pod are others now |
  * | operator | DELETE /v1/sessions?pod=UID or ?session=ID | 204: those sessions end at once, if there are any |
  *
  * Errors are StoreError with the status of the store's error table.
@@ -186,6 +188,14 @@ export interface IntegrationRecord extends Omit<Grant, 'integration' | 'placehol
   subjects: { tags?: string[]; roles?: string[]; serviceAccounts?: string[] };
   placeholder: string;
 }
+
+/** Which sessions there are, for the operator to compare with the living pods. */
+export interface SessionsAnswer {
+  sessions: Pick<Session, 'id' | 'namespace' | 'serviceAccount' | 'role' | 'tags' | 'pod'>[];
+}
+
+/** What a pod's labels say of it now. */
+export type SessionSubject = Pick<Session, 'role' | 'tags'>;
 
 export interface ObjectsAnswer {
   credentials: (StoredCredential & { record: CredentialRecord })[];

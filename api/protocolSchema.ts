@@ -28,10 +28,18 @@ const Seconds = z.int().min(1).max(31_536_000);
 const Count = z.int().min(0);
 const PublicKeyPem = z.string().min(1).max(1024);
 
-export const JoinRequest = z.strictObject({
-  joinToken: z.string().min(1).max(128),
-  publicKeyPem: PublicKeyPem,
-}) satisfies z.ZodType<JoinRequestType>;
+export const JoinRequest = z.union([
+  z.strictObject({ joinToken: z.string().min(1).max(128), publicKeyPem: PublicKeyPem }),
+  // A JSON Web Token of the API server, of a kilobyte or so.
+  z.strictObject({ serviceAccountToken: z.string().min(1).max(16_384), publicKeyPem: PublicKeyPem }),
+]) satisfies z.ZodType<JoinRequestType>;
+
+/** Of PUT /v1/sessions?pod=UID. */
+export const SessionSubject = z.strictObject({
+  role: z.string().min(1).max(63).optional(),
+  tags: z.array(z.string().min(1).max(63)).max(256),
+});
+export const PodQuery = z.strictObject({ pod: z.string().min(1).max(128) });
 
 export const RenewRequest = z.strictObject({ publicKeyPem: PublicKeyPem }) satisfies z.ZodType<RenewRequestType>;
 

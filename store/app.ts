@@ -1,10 +1,12 @@
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 import { dirname } from 'node:path';
-import type { StoreBootstrap } from '../api/bootstrap.ts';
+import type { StoreBootstrap, StoreKubernetes } from '../api/bootstrap.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorText } from '../lib/errors.ts';
+import { KubeClient } from '../lib/kube/client.ts';
+import { inClusterTarget } from '../lib/kube/inCluster.ts';
 import type { Logger } from '../lib/log.ts';
 import { MetricsServer } from '../lib/metricsServer.ts';
 import { type StateFiles, stateFiles } from '../lib/stateDir.ts';
@@ -13,9 +15,13 @@ import { createHttp } from './api/http.ts';
 import { kekRoutes } from './api/kekRoutes.ts';
 import { protocolRoutes } from './api/protocolRoutes.ts';
 import { createAdminServer, createProtocolServer, listenTcp, listenUnix, secureContextOf } from './api/servers.ts';
-import { defaultSettings, type Settings } from './config.ts';
+import { DatabaseUrl, defaultSettings, type Settings } from './config.ts';
 import { openCore } from './core.ts';
+import { storeError } from './errors.ts';
+import type { CertificateAuthority } from './identity/certificateAuthority.ts';
 import { ServerLeaf } from './identity/serverLeaf.ts';
+import { PodIdentities } from './kubernetes/podIdentity.ts';
+import { TrustPublisher } from './kubernetes/trustPublisher.ts';
 import { Health } from './metrics/health.ts';
 import { healthGauges, storeGauges } from './metrics/storeGauges.ts';
 import { StoreMetrics } from './metrics/storeMetrics.ts';
@@ -47,7 +53,8 @@ export async function startStore(deps: StoreDeps): Promise<RunningStore> {
   const { bootstrap, clock, log } = deps;
   const settings = { ...defaultSettings, ...deps.settings };
   const files = stateFiles(bootstrap.stateDir);
-  const { databaseUrl, kek } = bootstrap;
+  const { kek } = bootstrap;
+  const databaseUrl = databaseUrlOf(bootstrap);
   const health = new Health();
   const metrics = new StoreMetrics();
   const { metricsServer, metricsPort } = await serveMetrics(bootstrap, health, metrics);
@@ -74,7 +81,8 @@ export async function startStore(deps: StoreDeps): Promise<RunningStore> {
       metrics,
       serverFactory: (handler) => (tls = createProtocolServer(handler, leaf, settings)),
     });
-    protocolRoutes(protocol, store);
+    const cluster = bootstrap.kubernetes && inCluster(bootstrap.kubernetes, store.ca, log);
+    protocolRoutes(protocol, store, cluster?.pods);
     let unix: Server | undefined;
     const admin = createHttp({
       log,
@@ -92,7 +100,9 @@ export async function startStore(deps: StoreDeps): Promise<RunningStore> {
     store.ca.onChange(() => {
       leaf.renew();
       serveLeaf();
+      cluster?.trust?.publish();
     });
+    cluster?.trust?.publish();
     const tick = setInterval(() => {
       if (leaf.renew()) serveLeaf();
       store.tick().catch((error: unknown) => {
@@ -112,10 +122,12 @@ export async function startStore(deps: StoreDeps): Promise<RunningStore> {
       },
       close: async () => {
         clearInterval(tick);
+        cluster?.trust?.close();
         store.drain();
         await Promise.all([stop(tls!, settings), stop(unix!, settings)]);
         metricsServer?.close();
         removeSocketDir(files);
+        await cluster?.client.close();
         await store.close();
       },
     };
@@ -136,6 +148,36 @@ async function serveMetrics(
   healthGauges(metrics.withProcess(), health);
   const metricsServer = new MetricsServer({ part: 'store', look: () => health.look(), registry: metrics.registry });
   return { metricsServer, metricsPort: await metricsServer.listen(metricsPort, metricsHost) };
+}
+
+/** @throws BootstrapInvalid */
+function databaseUrlOf({ databaseUrl, databaseUrlFile }: StoreBootstrap): string | undefined {
+  if (databaseUrlFile === undefined) return databaseUrl;
+  let text: string;
+  try {
+    text = readFileSync(databaseUrlFile, 'utf8').trim();
+  } catch (error) {
+    throw storeError('BootstrapInvalid', `The file ${databaseUrlFile} cannot be read: ${errorText(error)}.`);
+  }
+  // What is in it may be a password.
+  if (!DatabaseUrl.safeParse(text).success)
+    throw storeError(
+      'BootstrapInvalid',
+      `The file ${databaseUrlFile} does not hold a URL that begins with postgres://.`,
+    );
+  return text;
+}
+
+/** What a store in a cluster asks of the API server, and tells it. */
+function inCluster({ apiServer, operator, trustConfigMap }: StoreKubernetes, ca: CertificateAuthority, log: Logger) {
+  const client = new KubeClient(inClusterTarget(apiServer));
+  return {
+    client,
+    pods: new PodIdentities({ client, log, operator }),
+    trust:
+      trustConfigMap &&
+      new TrustPublisher({ client, log, configMap: trustConfigMap, trustBundlePem: () => ca.trustBundlePem }),
+  };
 }
 
 function stop(server: Server, settings: Settings): Promise<void> {

@@ -1,8 +1,11 @@
 import { z } from 'zod';
 import type { StoreBootstrap as StoreBootstrapType } from '../api/bootstrap.ts';
+import { LabelName, SubdomainName } from '../api/metadata.ts';
 import { KekSpec } from './vault/kekSpec.ts';
 
-/** What the parent process hands over on file descriptor 3. */
+export const DatabaseUrl = z.string().regex(/^postgres(ql)?:\/\//, 'must begin with postgres://');
+
+/** What the parent process hands over on file descriptor 3, or what the file of `--config` holds. */
 export const StoreBootstrap = z.strictObject({
   part: z.literal('store'),
   stateDir: z.string().min(1),
@@ -11,9 +14,20 @@ export const StoreBootstrap = z.strictObject({
   listenPort: z.int().min(0).max(65_535),
   metricsHost: z.string().min(1).optional(),
   metricsPort: z.int().min(0).max(65_535).optional(),
-  databaseUrl: z
-    .string()
-    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
+  databaseUrl: DatabaseUrl.optional(),
+  databaseUrlFile: z.string().min(1).optional(),
+  kubernetes: z
+    .strictObject({
+      operator: z.strictObject({ namespace: LabelName, serviceAccount: SubdomainName }),
+      trustConfigMap: z.strictObject({ namespace: LabelName, name: SubdomainName }).optional(),
+      apiServer: z
+        .strictObject({
+          url: z.string().optional(),
+          caFile: z.string().optional(),
+          tokenFile: z.string().optional(),
+        })
+        .optional(),
+    })
     .optional(),
 }) satisfies z.ZodType<StoreBootstrapType>;
 export type StoreBootstrap = StoreBootstrapType;

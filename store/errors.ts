@@ -17,6 +17,16 @@ export const STORE_ERRORS = {
     retryable: false,
     help: 'The join token is unknown, used or expired; ask for a new one.',
   },
+  PodTokenInvalid: {
+    status: 401,
+    retryable: false,
+    help: 'The token is not one that the kubelet projected for a pod of this cluster, with the audience sidekey; the sidecar is put into the pod by the webhook alone.',
+  },
+  PodNotAdmitted: {
+    status: 403,
+    retryable: false,
+    help: 'The pod of the token is gone, is ending, or has no label sidekey.dev/inject=true.',
+  },
   IdentityRevoked: {
     status: 401,
     retryable: false,
@@ -82,6 +92,16 @@ export const STORE_ERRORS = {
     status: 503,
     retryable: true,
     help: 'The key encryption key cannot be used now, so nothing is given out; sidekey kek status says why, and the store goes on by itself once that is mended.',
+  },
+  KubernetesUnavailable: {
+    status: 503,
+    retryable: true,
+    help: 'The API server of Kubernetes could not be asked about the pod; it is tried again.',
+  },
+  KubernetesForbidden: {
+    status: 503,
+    retryable: true,
+    help: 'The store may not review tokens or look at pods; its ClusterRole or the binding of it is missing, which helm upgrade mends.',
   },
   Overloaded: { status: 503, retryable: true, help: 'The store is at one of its bounds; retry later.' },
   BootstrapInvalid: { status: 0, retryable: false, help: 'The parent process handed over no valid bootstrap.' },

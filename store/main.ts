@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
 import pino, { type Logger } from 'pino';
 import { systemClock } from '../lib/clock.ts';
 import { type Control, openControl } from '../lib/control.ts';
@@ -7,17 +9,20 @@ import { startStore } from './app.ts';
 import { StoreBootstrap } from './config.ts';
 import { storeError, storeErrorCode } from './errors.ts';
 
-/** The store as a process: bootstrapped on file descriptor 3, stopped by SIGTERM or by the end of its parent. */
-async function main(control: Control, log: Logger): Promise<void> {
+/**
+ * The store as a process, stopped by SIGTERM: in a cluster by a file of configuration, otherwise bootstrapped on file descriptor 3 and stopped
+ * by the end of its parent too.
+ */
+async function main(control: Control | undefined, log: Logger): Promise<void> {
   let waiting = true;
-  control.closed.then(() => {
+  control?.closed.then(() => {
     if (waiting) process.exit(0);
   });
   const store = await startStore({
-    bootstrap: bootstrapOf(control),
+    bootstrap: bootstrapOf(control?.bootstrap ?? readConfig()),
     clock: systemClock,
     log,
-    sealed: ({ code, message }) => control.ready({ type: 'sealed', code, message }),
+    sealed: ({ code, message }) => control?.ready({ type: 'sealed', code, message }),
     fatal: (error) => {
       log.error({ error: error.message }, 'the store stops because it can no longer keep its promises');
       process.exit(1);
@@ -34,14 +39,23 @@ async function main(control: Control, log: Logger): Promise<void> {
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
-  control.closed.then(() => stop('the parent is gone'));
+  control?.closed.then(() => stop('the parent is gone'));
   log.info({ url: store.storeUrl }, 'the store listens');
   const { metricsPort, storeUrl, trustBundlePem } = store;
-  control.ready({ type: 'ready', storeUrl, trustBundlePem, ...(metricsPort !== undefined && { metricsPort }) });
+  control?.ready({ type: 'ready', storeUrl, trustBundlePem, ...(metricsPort !== undefined && { metricsPort }) });
 }
 
-function bootstrapOf(control: Control): StoreBootstrap {
-  const parsed = StoreBootstrap.safeParse(control.bootstrap);
+/** What `--config FILE` holds. @throws BootstrapInvalid */
+function readConfig(): unknown {
+  try {
+    return JSON.parse(readFileSync(configFile!, 'utf8'));
+  } catch (error) {
+    throw storeError('BootstrapInvalid', `The file ${configFile} cannot be read: ${errorText(error)}.`);
+  }
+}
+
+function bootstrapOf(value: unknown): StoreBootstrap {
+  const parsed = StoreBootstrap.safeParse(value);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
   throw storeError('BootstrapInvalid', `The bootstrap of the store is not valid: ${problems.join('; ')}.`);
@@ -51,9 +65,10 @@ keepOutOfCoreDumps();
 // Nothing that this process makes is for others to read.
 process.umask(0o077);
 const log = pino({ name: 'store' }, pino.destination({ fd: 2, sync: true }));
+const { config: configFile } = parseArgs({ options: { config: { type: 'string' } } }).values;
 let control: Control | undefined;
 try {
-  control = await openControl();
+  if (configFile === undefined) control = await openControl();
   await main(control, log);
 } catch (error) {
   const code = storeErrorCode(error) ?? 'InternalError';

@@ -8,12 +8,14 @@ import { storeError } from './errors.ts';
 import type { CertificateAuthority, ClientCertificate } from './identity/certificateAuthority.ts';
 import { type Identities, type Identity, spiffeIdOf } from './identity/identities.ts';
 import type { Invitation, JoinTokens } from './identity/joinTokens.ts';
+import type { PodIdentity } from './kubernetes/podIdentity.ts';
 import type { Change, Repository, Transaction } from './persist/repository.ts';
 import type { SessionLimits } from './sessionLimits.ts';
 import type { State } from './state.ts';
 
 /** Renewal falls due at half of the lifetime, give or take this share of it, so that many started at once do not return at once. */
 const RENEW_JITTER = 0.1;
+const REJOINED = 'the sidecar of the pod has started anew';
 
 export interface SessionsOptions {
   clock: Clock;
@@ -56,6 +58,49 @@ export class Sessions {
     });
   }
 
+  /** A pod's sidecar, or the operator: known by its living pod. What its pod had before ends. @throws Overloaded, Revoked */
+  async joinPod(who: PodIdentity, publicKey: KeyObject, from: string): Promise<JoinAnswer> {
+    const { audit, clock, identities, repository } = this.#o;
+    // A session that was begun at another replica ends as well.
+    await repository.caughtUp();
+    return repository.transaction(async (tx) => {
+      if (who.kind === 'operator') {
+        const { answer, certificate } = await this.#certify(tx, { kind: 'operator', session: undefined }, publicKey);
+        await audit.append(tx, { kind: 'operator.joined', pod: who.pod, serial: certificate.serial, from });
+        return answer;
+      }
+      const session = { id: randomUUID(), ...who.session, startedAt: new Date(clock.nowMs()).toISOString() };
+      this.#admit(session);
+      for (const before of identities.ofPod(session.pod.uid)) {
+        if (!(await tx.endSession(before, clock.nowMs(), REJOINED))) continue;
+        await audit.append(tx, { kind: 'session.ended', session: before.id, reason: REJOINED });
+      }
+      await tx.putSession(session);
+      const { answer, certificate } = await this.#certify(tx, { kind: 'session', session }, publicKey);
+      await audit.append(tx, { kind: 'session.started', session, serial: certificate.serial, from });
+      return answer;
+    });
+  }
+
+  /** The labels of a pod are others now: so is what its sessions may use, at once. */
+  async changePod(uid: string, subject: Pick<Session, 'role' | 'tags'>): Promise<void> {
+    await this.#o.repository.caughtUp();
+    await this.#o.repository.transaction(async (tx) => {
+      for (const before of this.#o.identities.ofPod(uid)) {
+        const { role: previousRole, tags: previousTags, ...rest } = before;
+        const after = { ...rest, ...subject };
+        if (previousRole === subject.role && previousTags.join('\n') === subject.tags.join('\n')) continue;
+        if (!(await tx.changeSession(after))) continue;
+        await this.#o.audit.append(tx, {
+          kind: 'session.changed',
+          session: after.id,
+          ...subject,
+          previous: { ...(previousRole !== undefined && { role: previousRole }), tags: previousTags },
+        });
+      }
+    });
+  }
+
   /** What is refused here leaves the token as it is. */
   #admit(session: Session): void {
     const { limits, state } = this.#o;
@@ -90,15 +135,14 @@ export class Sessions {
 
   /** As `end`, for all sessions of a pod: it is gone. */
   async endPod(uid: string, reason: string): Promise<void> {
-    for (const session of [...this.#o.identities.sessions()])
-      if (session.pod?.uid === uid) await this.end(session, reason);
+    for (const session of this.#o.identities.ofPod(uid)) await this.end(session, reason);
   }
 
   changed(changes: readonly Change[]): void {
     for (const change of changes) {
       if (change.kind === 'identity') this.#o.identities.add(change.identity);
       if (change.kind !== 'session') continue;
-      if (change.endReason === undefined) this.#o.identities.sessionStarted(change.session);
+      if (change.endReason === undefined) this.#o.identities.sessionChanged(change.session);
       else {
         this.#o.identities.sessionEnded(change.session);
         this.#lastSeenMs.delete(change.session.id);

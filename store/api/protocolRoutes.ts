@@ -1,13 +1,15 @@
 import type { TLSSocket } from 'node:tls';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { LEASE_HEADERS } from '../../api/protocol.ts';
+import { LEASE_HEADERS, type SessionsAnswer } from '../../api/protocol.ts';
 import {
   CredentialRecord,
   EventsQuery,
   IntegrationRecord,
   JoinRequest,
   LeaseRequest,
+  PodQuery,
   RenewRequest,
+  SessionSubject,
   UsageReport,
 } from '../../api/protocolSchema.ts';
 import type { Session } from '../../api/session.ts';
@@ -15,6 +17,7 @@ import type { Store } from '../core.ts';
 import { storeError, storeErrorCode } from '../errors.ts';
 import { clientPublicKey } from '../identity/certificateAuthority.ts';
 import type { Identity } from '../identity/identities.ts';
+import type { PodIdentities } from '../kubernetes/podIdentity.ts';
 import { NdjsonStream } from '../push/ndjsonStream.ts';
 import { materialOf, objectKeyOf, parse } from './http.ts';
 import { sendMaterial } from './materialBody.ts';
@@ -29,8 +32,8 @@ declare module 'fastify' {
   }
 }
 
-/** The routes of api/protocol.ts. */
-export function protocolRoutes(app: FastifyInstance, store: Store): void {
+/** The routes of api/protocol.ts. `pods`: who shows a ServiceAccount token, in a cluster. */
+export function protocolRoutes(app: FastifyInstance, store: Store, pods?: PodIdentities): void {
   const { hub, leases, materials, objects, refusals, sessions, settings } = store;
   const identities = new WeakMap<FastifyRequest, Identity>();
 
@@ -66,8 +69,12 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     const from = sourceOf(request);
     try {
       store.openings.joins.take();
-      const { joinToken, publicKeyPem } = parse(JoinRequest, request.body);
-      return await sessions.join(joinToken, clientPublicKey(publicKeyPem), from);
+      const { publicKeyPem, ...proof } = parse(JoinRequest, request.body);
+      const publicKey = clientPublicKey(publicKeyPem);
+      if ('joinToken' in proof) return await sessions.join(proof.joinToken, publicKey, from);
+      if (pods === undefined)
+        throw storeError('PodTokenInvalid', 'This store is not in a cluster, and takes join tokens.');
+      return await sessions.joinPod(await pods.of(proof.serviceAccountToken), publicKey, from);
     } catch (error) {
       refusals.record('join.refused', error, { from });
       throw error;
@@ -77,12 +84,22 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     const identity = identities.get(request)!;
     try {
       const { publicKeyPem } = parse(RenewRequest, request.body);
+      await requirePod(identity);
       return await sessions.renew(identity, clientPublicKey(publicKeyPem));
     } catch (error) {
       refusals.record('renew.refused', error, { serial: identity.serial, from: sourceOf(request) });
       throw error;
     }
   });
+
+  /** The operator ends the sessions of pods that are gone; should it be away, they end here. */
+  async function requirePod(identity: Identity): Promise<void> {
+    if (pods === undefined || identity.kind !== 'session' || identity.session.pod === undefined) return;
+    const { namespace, pod } = identity.session;
+    if (!(await pods.isGone(namespace, pod))) return;
+    await sessions.end(identity.session, 'its pod is gone');
+    throw storeError('IdentityRevoked', 'The pod of the session is gone.');
+  }
 
   const forSession = { config: { who: 'session' } } as const;
   app.get('/v1/session/events', forSession, async (request, reply) => {
@@ -163,6 +180,17 @@ export function protocolRoutes(app: FastifyInstance, store: Store): void {
     await objects.removeIntegration(objectKeyOf(request), by);
     return reply.code(204).send();
   });
+  app.get('/v1/sessions', forOperator, async (): Promise<SessionsAnswer> => {
+    await store.repository.caughtUp();
+    return {
+      sessions: [...store.identities.sessions()].map(({ requester: _, startedAt: __, ...session }) => session),
+    };
+  });
+  app.put('/v1/sessions', forOperator, async (request, reply) => {
+    const { pod } = parse(PodQuery, request.query);
+    await sessions.changePod(pod, subjectOf(parse(SessionSubject, request.body)));
+    return reply.code(204).send();
+  });
   app.delete('/v1/sessions', forOperator, async (request, reply) => {
     await endSessions(store, request.query, 'its pod is gone');
     return reply.code(204).send();
@@ -178,6 +206,11 @@ async function identify(store: Store, socket: TLSSocket): Promise<Identity> {
     await store.repository.caughtUp();
     return store.peers.identify(socket);
   }
+}
+
+/** In one order, whatever order it came in. */
+function subjectOf({ role, tags }: { role?: string | undefined; tags: string[] }): Pick<Session, 'role' | 'tags'> {
+  return { ...(role !== undefined && { role }), tags: [...new Set(tags)].sort() };
 }
 
 function sourceOf(request: FastifyRequest): string {

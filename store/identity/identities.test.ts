@@ -46,7 +46,7 @@ test('a certificate of a session that has ended opens nothing', () => {
 test('an identity ends an hour after it was issued, whatever the wall clock does meanwhile', () => {
   const clock = new ManualClock();
   const known = identities(clock);
-  known.sessionStarted(session());
+  known.sessionChanged(session());
   known.add(row(clock));
   clock.wallMs += 100 * 86_400_000;
   clock.advance(3599);

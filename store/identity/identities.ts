@@ -62,8 +62,20 @@ export class Identities {
     for (const identity of this.#known.values()) if (this.alive(identity)) yield identity.serial;
   }
 
-  sessionStarted(session: Session): void {
+  /** It has begun, or is another now: the certificates of before stand for that. */
+  sessionChanged(session: Session): void {
+    const known = this.#sessions.has(session.id);
     this.#sessions.set(session.id, session);
+    if (!known) return;
+    for (const [fingerprint, identity] of this.#known) {
+      if (identity.kind === 'session' && identity.session.id === session.id)
+        this.#known.set(fingerprint, { ...identity, session });
+    }
+  }
+
+  /** Those of a pod: one, unless its sidecar has just started anew. */
+  ofPod(uid: string): Session[] {
+    return [...this.#sessions.values()].filter(({ pod }) => pod?.uid === uid);
   }
 
   sessionEnded(session: Session): void {

@@ -205,7 +205,7 @@ test('the end of the session is seen on a connection that was open before', asyn
     usages: ['clientAuth'],
   });
   const short = session({ id: 'session-2' });
-  identities.sessionStarted(short);
+  identities.sessionChanged(short);
   const { fingerprint256: fingerprint } = new X509Certificate(der);
   const expiresAtMs = clock.nowMs() + HOUR_MS;
   identities.add({ serial: serialNumber, fingerprint, kind: 'session', sessionId: short.id, expiresAtMs });

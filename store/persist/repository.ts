@@ -110,6 +110,8 @@ export interface Transaction {
   deleteMaterial(credential: string): Promise<void>;
 
   putSession(session: Session): Promise<void>;
+  /** Takes the place of the record of the same id; whether it has not ended. */
+  changeSession(session: Session): Promise<boolean>;
   /** Whether it had not ended before. */
   endSession(session: Session, atMs: number, reason: string): Promise<boolean>;
   putIdentity(identity: IdentityRow): Promise<void>;

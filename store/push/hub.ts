@@ -57,8 +57,8 @@ export class Hub {
     this.#heartbeats.add(stream);
     // One that lost its connection comes back before we notice: the newest are the living ones.
     if (feeds.length > this.#o.streamsPerSession) feeds[0]!.stream.end();
-    if (stream.closed) this.#drop(feed);
-    else stream.onClose(() => this.#drop(feed));
+    if (stream.closed) this.#drop(session.id, stream);
+    else stream.onClose(() => this.#drop(session.id, stream));
     for (const event of this.#revokedLeases(session)) stream.send(event);
   }
 
@@ -86,6 +86,7 @@ export class Hub {
         for (const { key } of this.#o.state.integrationsOf(change.key)) integrations.add(key);
       }
       if (change.kind === 'session' && change.endReason !== undefined) this.#end(change.session, change.endReason);
+      else if (change.kind === 'session') this.#move(change.session);
       if (change.kind === 'revocation') this.#revocation(change.revocation);
     }
     for (const namespace of this.#namespacesOf(integrations, credentials)) {
@@ -181,12 +182,32 @@ export class Hub {
     return [...[...this.#feeds.values()].flat().map((feed) => feed.stream), ...this.#operators];
   }
 
-  #drop(feed: SessionFeed): void {
-    this.#audiences.leave(feed);
-    this.#due.delete(feed);
-    const left = this.#feeds.get(feed.session.id)?.filter((other) => other !== feed) ?? [];
-    if (left.length === 0) this.#feeds.delete(feed.session.id);
-    else this.#feeds.set(feed.session.id, left);
+  /** The session's labels are others: its readers belong to another audience, and are told all that it is told. */
+  #move(session: Session): void {
+    const feeds = this.#feeds.get(session.id);
+    if (feeds === undefined) return;
+    const audience = this.#audiences.of(session);
+    const moved = feeds.map((feed) => {
+      if (feed.audience === audience) return feed;
+      this.#audiences.leave(feed);
+      this.#due.delete(feed);
+      const next = new SessionFeed({ session, stream: feed.stream, audience, cursor: feed.cursors ? '' : undefined });
+      this.#audiences.join(next);
+      return next;
+    });
+    this.#feeds.set(session.id, moved);
+  }
+
+  #drop(session: string, stream: NdjsonStream): void {
+    const left: SessionFeed[] = [];
+    for (const feed of this.#feeds.get(session) ?? []) {
+      if (feed.stream === stream) {
+        this.#audiences.leave(feed);
+        this.#due.delete(feed);
+      } else left.push(feed);
+    }
+    if (left.length === 0) this.#feeds.delete(session);
+    else this.#feeds.set(session, left);
   }
 }
 

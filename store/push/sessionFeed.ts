@@ -7,7 +7,8 @@ export class SessionFeed {
   readonly session: Session;
   readonly stream: NdjsonStream;
   readonly audience: Audience;
-  readonly #cursors: boolean;
+  /** Whether the reader can resume. */
+  readonly cursors: boolean;
   #step: number;
 
   /** `cursor`: as of what the reader saw last, if it says so; empty if it has seen nothing. */
@@ -15,7 +16,7 @@ export class SessionFeed {
     this.session = options.session;
     this.stream = options.stream;
     this.audience = options.audience;
-    this.#cursors = options.cursor !== undefined;
+    this.cursors = options.cursor !== undefined;
     const { lines, step } = this.audience.open(options.cursor);
     this.#step = step;
     this.stream.write(lines);
@@ -25,7 +26,7 @@ export class SessionFeed {
   advance(): boolean {
     const { step } = this.audience;
     if (this.#step === step) return false;
-    this.stream.write(this.audience.since(this.#step, this.#cursors));
+    this.stream.write(this.audience.since(this.#step, this.cursors));
     this.#step = step;
     return true;
   }

@@ -42,7 +42,7 @@ export class Known {
       ...missing(this.#revocations, now.#revocations, (id) => ({ kind: 'revocation', id, revocation: undefined })),
       ...snapshot.revocations.map((row): LoggedChange => ({ kind: 'revocation', id: row.id, revocation: row })),
       ...snapshot.sessions
-        .filter(({ id }) => !this.#sessions.has(id))
+        .filter((session) => JSON.stringify(this.#sessions.get(session.id)) !== JSON.stringify(session))
         .map((session): LoggedChange => ({ kind: 'session', session })),
       ...snapshot.identities.map((identity): LoggedChange => ({ kind: 'identity', identity })),
       ...snapshot.credentials.map((object): LoggedChange => ({ kind: 'credential', ...object })),

@@ -242,6 +242,14 @@ export class PostgresTransaction implements Transaction {
     this.changes.push({ kind: 'session', session });
   }
 
+  async changeSession(session: Session): Promise<boolean> {
+    const record = JSON.stringify(session);
+    const running = build.updateTable('sessions').set({ record }).where('id', '=', session.id);
+    if ((await this.#get(running.where('ended_at_ms', 'is', null).returning('id'))) === undefined) return false;
+    this.changes.push({ kind: 'session', session });
+    return true;
+  }
+
   async endSession(session: Session, atMs: number, reason: string): Promise<boolean> {
     const running = build.updateTable('sessions').set({ ended_at_ms: atMs }).where('id', '=', session.id);
     if ((await this.#get(running.where('ended_at_ms', 'is', null).returning('id'))) === undefined) return false;

@@ -166,6 +166,13 @@ export class SqliteTransaction implements Transaction {
     this.changes.push({ kind: 'session', session });
   }
 
+  async changeSession(session: Session): Promise<boolean> {
+    const sql = 'UPDATE sessions SET record = ? WHERE id = ? AND ended_at_ms IS NULL';
+    if (this.#run(sql, JSON.stringify(session), session.id) === 0) return false;
+    this.changes.push({ kind: 'session', session });
+    return true;
+  }
+
   async endSession(session: Session, atMs: number, reason: string): Promise<boolean> {
     const sql = 'UPDATE sessions SET ended_at_ms = ? WHERE id = ? AND ended_at_ms IS NULL';
     if (this.#run(sql, atMs, session.id) === 0) return false;
