@@ -23,6 +23,27 @@ export const subjectOptions = () => [
     .default('open'),
 ];
 
+/** `--kek` and what a transit engine needs besides. */
+export const kekOptions = () => [
+  new Option('--kek <PLACE>', 'where the key encryption key is (default: DIR/.sidekey/kek, or as the last time)'),
+  new Option('--token-file <FILE>', 'of --kek transit:…: the token, read anew for each request'),
+  new Option('--ca-file <FILE>', 'of --kek transit:…: PEM of the CA of the server'),
+  new Option('--namespace <NS>', 'of --kek transit:…: the namespace that the engine is in'),
+];
+
+/** What `--kek` and `--to` take. */
+export const KEK_PLACE_HELP = [
+  'PLACE is file (the key file of the state directory) or file:PATH; secret:DIR, a mounted Kubernetes Secret; or',
+  'transit:https://HOST:8200/MOUNT/KEY, a key of the transit engine of HashiCorp Vault or OpenBao.',
+];
+
+export interface KekFlags {
+  kek?: string;
+  tokenFile?: string;
+  caFile?: string;
+  namespace?: string;
+}
+
 export function collect(value: string, before: string[] | undefined): string[] {
   return [...(before ?? []), value];
 }

@@ -1,13 +1,15 @@
-import { closeSync, existsSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PartMessage } from '../api/bootstrap.ts';
+import type { KekSpec, PartMessage } from '../api/bootstrap.ts';
 import { errorCode, errorText } from '../lib/errors.ts';
 import { ensureKekFile } from '../store/vault/kekFile.ts';
+import { sameKek } from '../store/vault/kekSpec.ts';
 import { AdminClient } from './adminClient.ts';
 import type { Context } from './context.ts';
 import { databaseUrlOf } from './database.ts';
 import { CliError } from './errors.ts';
 import type { Folder } from './folder.ts';
+import { keptKekPlace } from './kekPlace.ts';
 import { logFile, openLog } from './logs.ts';
 import { Part } from './part.ts';
 import { withProgress } from './terminal.ts';
@@ -23,12 +25,13 @@ export async function withStore<T>(
   const admin = new AdminClient(folder);
   if (await answers(admin)) return work(admin);
   const databaseUrl = databaseUrlOf(context, folder);
-  ensureState(folder);
+  const kek = keptKekPlace(folder);
+  ensureState(folder, kek);
   const log = openLog(folder.files, 'store');
   try {
     const { part } = await withProgress(context.terminal, 'starting the store for the moment', () =>
       Part.start<StoreReady>(
-        { part: 'store', stateDir: folder.files.dir, listenHost: '127.0.0.1', listenPort: 0, databaseUrl },
+        { part: 'store', stateDir: folder.files.dir, listenHost: '127.0.0.1', listenPort: 0, databaseUrl, kek },
         { log, logPath: logFile(folder.files, 'store'), env: context.env },
       ),
     );
@@ -42,10 +45,11 @@ export async function withStore<T>(
   }
 }
 
-/** The state directory, which git ignores, and, before there is a database, its key. @throws KekMissing */
-export function ensureState(folder: Folder): void {
+/** The state directory, which git ignores, and, before there is a database, its key, unless that is elsewhere. @throws KekMissing */
+export function ensureState(folder: Folder, kek: KekSpec | undefined): void {
   try {
-    ensureKekFile(folder.files);
+    if (kek === undefined || sameKek(kek, { file: folder.files.kek }, folder.files.dir)) ensureKekFile(folder.files);
+    else mkdirSync(folder.files.dir, { recursive: true, mode: 0o700 });
     keepOutOfGit(folder);
   } catch (error) {
     throw new CliError(errorCode(error) ?? 'StateUnusable', `${folder.files.dir} cannot be used: ${errorText(error)}`);

@@ -11,6 +11,7 @@ import { databaseUrlOf } from '../database.ts';
 import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { findFolder, folderAt } from '../folder.ts';
+import { type KekPlaceFlags, kekPlaceOf, keptKekPlace, rememberKekPlace } from '../kekPlace.ts';
 import { readSecret } from '../secretInput.ts';
 import { withStore } from '../store.ts';
 
@@ -52,9 +53,10 @@ export async function backUp(context: Context, file: string, flags: { under: 'pa
 export async function restore(
   context: Context,
   file: string,
-  flags: { force?: boolean; dryRun?: boolean },
+  flags: Omit<KekPlaceFlags, 'place'> & { force?: boolean; dryRun?: boolean; kek?: string },
 ): Promise<void> {
   const folder = context.dir === undefined ? findFolder(context) : folderAt(resolve(context.cwd, context.dir));
+  const kek = kekPlaceOf(context.cwd, { ...flags, place: flags.kek }, '--kek');
   const options: RestoreOptions = {
     path: resolve(context.cwd, file),
     files: folder.files,
@@ -68,10 +70,15 @@ export async function restore(
       error: (_details: object, message: string) => context.warn(message),
     },
     databaseUrl: databaseUrlOf(context, folder),
+    kek: kek ?? keptKekPlace(folder),
   };
   try {
     if (flags.dryRun) await inspect(context, options);
-    else show(context, await restoreBackup(options));
+    else {
+      const report = await restoreBackup(options);
+      rememberKekPlace(folder, kek);
+      show(context, report);
+    }
   } catch (error) {
     if (error instanceof CliError) throw error;
     throw new CliError(errorCode(error) ?? 'RestoreFailed', errorText(error), { exit: EXIT.refused, cause: error });

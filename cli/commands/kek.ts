@@ -1,12 +1,11 @@
-import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KekSpec } from '../../api/bootstrap.ts';
 import type { KekStatus } from '../../api/kek.ts';
 import { AdminClient } from '../adminClient.ts';
 import type { Context } from '../context.ts';
-import { CliError, usageError } from '../errors.ts';
+import { CliError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { findFolder } from '../folder.ts';
+import { kekPlaceOf } from '../kekPlace.ts';
 import { age, table } from '../render/table.ts';
 import { withStore } from '../store.ts';
 import { printable } from '../terminal.ts';
@@ -56,7 +55,7 @@ interface RotateOptions {
 
 /** Rotates, and waits until it is done. @throws Usage, KekNotRotatable */
 export async function rotateKek(context: Context, options: RotateOptions): Promise<void> {
-  const to = placeOf(context, options);
+  const to = kekPlaceOf(context.cwd, { ...options, place: options.to }, '--to');
   const folder = findFolder(context);
   const status = await withStore(context, folder, async (admin) => {
     const before = await admin.kek();
@@ -107,34 +106,4 @@ async function followed(context: Context, admin: AdminClient): Promise<void> {
     await sleep(POLL_MS);
   }
   if (errIsTerminal && !context.json) err.write('\r\x1b[K');
-}
-
-const TRANSIT = /^transit:(https?:\/\/[^/]+)\/([\w-]+(?:\/[\w-]+)*)\/([\w.-]+)$/;
-
-/** @throws Usage */
-function placeOf({ cwd }: Context, { to, tokenFile, caFile, namespace }: RotateOptions): KekSpec | undefined {
-  const isTransit = to?.startsWith('transit:') ?? false;
-  if (!isTransit && (tokenFile ?? caFile ?? namespace) !== undefined)
-    throw usageError('--token-file, --ca-file and --namespace are of --to transit:…');
-  if (to === undefined) return undefined;
-  if (to === 'file') return { file: 'kek' };
-  if (to.startsWith('file:')) return { file: resolve(cwd, to.slice('file:'.length)) };
-  if (to.startsWith('secret:')) return { secretDir: resolve(cwd, to.slice('secret:'.length)) };
-  const [, address, mount, keyName] = TRANSIT.exec(to) ?? [];
-  if (address === undefined || keyName === undefined)
-    throw usageError(
-      `--to ${printable(to)} is no place for a key`,
-      'it is file, file:PATH, secret:DIR or transit:https://HOST:8200/MOUNT/KEY',
-    );
-  if (tokenFile === undefined) throw usageError('--to transit:… needs --token-file');
-  return {
-    transit: {
-      address,
-      keyName,
-      mount,
-      tokenFile: resolve(cwd, tokenFile),
-      ...(caFile !== undefined && { caFile: resolve(cwd, caFile) }),
-      ...(namespace !== undefined && { namespace }),
-    },
-  };
 }

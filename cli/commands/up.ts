@@ -1,5 +1,6 @@
 import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { KekSpec } from '../../api/bootstrap.ts';
 import type { StatusFile } from '../../api/statusFile.ts';
 import type { RunFile } from '../../lib/stateDir.ts';
 import { AdminClient } from '../adminClient.ts';
@@ -7,6 +8,7 @@ import type { Context } from '../context.ts';
 import { databaseName, databaseUrlOf, rememberDatabase } from '../database.ts';
 import { CliError } from '../errors.ts';
 import { existingFolder, type Folder, readRunFile } from '../folder.ts';
+import { keptKekPlace, rememberKekPlace } from '../kekPlace.ts';
 import { type problemLines, readyOf, statusText } from '../render/status.ts';
 import { count } from '../render/table.ts';
 import { answers, ensureState, type StoreReady } from '../store.ts';
@@ -22,6 +24,8 @@ export interface UpOptions {
   databaseUrlFile: string | undefined;
   /** Where the store serves its metrics; 0: any; undefined: nowhere. */
   metricsPort: number | undefined;
+  /** Where the keys are; undefined: in the key file, or where they were the last time. */
+  kek: KekSpec | undefined;
   /** Whether the folder is put into force; further replicas of a store leave that to the first. */
   operator: boolean;
 }
@@ -31,10 +35,12 @@ export async function up(context: Context, dir: string, options: UpOptions): Pro
   const folder = existingFolder(dir);
   await refuseSecond(folder);
   const databaseUrl = databaseUrlOf(context, folder, options.databaseUrlFile);
-  ensureState(folder);
+  const kek = options.kek ?? keptKekPlace(folder);
+  ensureState(folder, kek);
+  rememberKekPlace(folder, options.kek);
   rememberDatabase(context, folder, options.databaseUrlFile);
   const startedMs = Date.now();
-  const supervisor = supervise(context, folder, { ...options, databaseUrl });
+  const supervisor = supervise(context, folder, { ...options, databaseUrl, kek });
   const stopping = new StopSignals(context, supervisor);
   try {
     const ready = await withProgress(
@@ -86,6 +92,7 @@ function supervise(
     anyPort: options.port === undefined,
     databaseUrl: options.databaseUrl,
     metricsPort: options.metricsPort,
+    kek: options.kek,
     operator: options.operator,
     env: context.env,
     events: {

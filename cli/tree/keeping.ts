@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { Context } from '../context.ts';
 import { EXIT } from '../exitCodes.ts';
 import { helpTail } from '../help.ts';
-import { dirOption, outputOption } from '../options.ts';
+import { dirOption, KEK_PLACE_HELP, type KekFlags, kekOptions, outputOption } from '../options.ts';
 
 interface Flags {
   dir?: string;
@@ -51,7 +51,7 @@ export function addBackup(program: Command): void {
 }
 
 function addRestore(program: Command): void {
-  program
+  const restoring = program
     .command('restore')
     .summary('put the store into the state of a backup')
     .description(
@@ -59,21 +59,31 @@ function addRestore(program: Command): void {
     )
     .argument('<FILE>', 'as `sidekey backup` wrote it')
     .option('--force', 'replace the store that is there, and take over from it what was revoked since the backup')
-    .option('--dry-run', 'only check the file and say what is in it')
+    .option('--dry-run', 'only check the file and say what is in it');
+  for (const option of kekOptions()) restoring.addOption(option);
+  restoring
     .addOption(dirOption())
     .addOption(outputOption('yaml'))
     .addHelpText(
       'after',
       helpTail({
-        about: 'With SIDEKEY_DATABASE_URL=postgres://… it is restored into that database, which must be empty.',
+        about: [
+          'With SIDEKEY_DATABASE_URL=postgres://… it is restored into that database, which must be empty.',
+          'What comes out is under the key at --kek, and a backup under the KEK is opened by it.',
+          ...KEK_PLACE_HELP,
+        ].join('\n'),
         examples: [
           ['sidekey restore --dry-run /backup/sidekey-monday', 'is it whole, and what is in it'],
           ['sidekey restore --dir agents --force /backup/sidekey-monday', ''],
+          [
+            'sidekey restore --dir agents --kek secret:/run/kek /backup/sidekey-monday',
+            'under keys of a mounted Secret',
+          ],
         ],
         exits: [EXIT.ok, EXIT.failed, EXIT.usage, EXIT.notRunning, EXIT.refused],
       }),
     )
-    .action(async (file: string, flags: Flags & { force?: boolean; dryRun?: boolean }) => {
+    .action(async (file: string, flags: Flags & KekFlags & { force?: boolean; dryRun?: boolean }) => {
       const { restore } = await import('../commands/backup.ts');
       await restore(new Context(flags), file, flags);
     });

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { Context } from '../context.ts';
 import { EXIT } from '../exitCodes.ts';
 import { helpTail } from '../help.ts';
-import { dirOption, outputOption } from '../options.ts';
+import { dirOption, KEK_PLACE_HELP, outputOption } from '../options.ts';
 
 interface Flags {
   dir?: string;
@@ -67,8 +67,7 @@ export function addKeys(program: Command): void {
       'after',
       helpTail({
         about: [
-          'PLACE is file (the key file of the state directory) or file:PATH; secret:DIR, a mounted Kubernetes Secret; or',
-          'transit:https://HOST:8200/MOUNT/KEY, a key of the transit engine of HashiCorp Vault or OpenBao.',
+          ...KEK_PLACE_HELP,
           'A rotation that is cut short goes on when the store starts again, and when this is called again. When it is done, copies of the',
           'database from before need the old key, which a key file does not hold any more: take a new backup.',
         ].join('\n'),

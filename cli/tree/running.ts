@@ -2,11 +2,22 @@ import { type Command, Option } from 'commander';
 import { Context } from '../context.ts';
 import { EXIT } from '../exitCodes.ts';
 import { helpTail } from '../help.ts';
-import { dirOption, egressOf, outputOption, portOf, type SubjectFlags, subjectOf, subjectOptions } from '../options.ts';
+import {
+  dirOption,
+  egressOf,
+  KEK_PLACE_HELP,
+  type KekFlags,
+  kekOptions,
+  outputOption,
+  portOf,
+  type SubjectFlags,
+  subjectOf,
+  subjectOptions,
+} from '../options.ts';
 
 /** `up` and `run`: what keeps processes going. */
 export function addRunning(program: Command, onExit: (code: number) => void): void {
-  program
+  const starting = program
     .command('up')
     .summary('run the store and the operator on a folder')
     .description(
@@ -16,7 +27,9 @@ export function addRunning(program: Command, onExit: (code: number) => void): vo
     .option('--port <PORT>', 'port of the store on 127.0.0.1; 0 for any (default: the one of the last time)')
     .option('--database-url-file <FILE>', 'keep the store in the PostgreSQL database whose URL this file holds')
     .option('--metrics-port <PORT>', 'serve /metrics, /healthz and /readyz of the store on 127.0.0.1; 0 for any port')
-    .option('--no-operator', 'only the store: for further replicas, whose objects another one puts into force')
+    .option('--no-operator', 'only the store: for further replicas, whose objects another one puts into force');
+  for (const option of kekOptions()) starting.addOption(option);
+  starting
     .addOption(outputOption())
     .addHelpText(
       'after',
@@ -28,23 +41,30 @@ export function addRunning(program: Command, onExit: (code: number) => void): vo
           '',
           'The URL of a database (postgres://USER:PASSWORD@HOST/NAME) may also be in SIDEKEY_DATABASE_URL, never in an argument. Commands that',
           'come after go to the same database: the file, not the URL, is remembered in DIR/.sidekey/database.json.',
+          '',
+          ...KEK_PLACE_HELP,
+          'It is remembered too, in DIR/.sidekey/kek.places.json. For a store that there is, it names where its keys are; `sidekey kek rotate',
+          '--to` moves them.',
         ].join('\n'),
         examples: [
           ['sidekey up agents', 'until Ctrl-C'],
           ['sidekey up agents --port 7443', 'the store on a port of your choice'],
           ['sidekey up replica --no-operator --database-url-file url', 'a second store on the same database'],
+          ['sidekey up agents --kek secret:/run/secrets/sidekey-kek', 'the key from a mounted Secret'],
           ['sidekey up agents -o json | jq .event', 'for programs'],
         ],
         exits: [EXIT.ok, EXIT.failed, EXIT.usage],
       }),
     )
     .action(async (dir: string, flags: UpFlags) => {
-      const { up } = await import('../commands/up.ts');
-      const { databaseUrlFile, metricsPort, operator, output, port } = flags;
-      await up(new Context({ dir, output }), dir, {
+      const [{ up }, { kekPlaceOf }] = await Promise.all([import('../commands/up.ts'), import('../kekPlace.ts')]);
+      const context = new Context({ dir, output: flags.output });
+      const { databaseUrlFile, metricsPort, operator, port } = flags;
+      await up(context, dir, {
         port: port === undefined ? undefined : portOf(port),
         databaseUrlFile,
         metricsPort: metricsPort === undefined ? undefined : portOf(metricsPort, '--metrics-port'),
+        kek: kekPlaceOf(context.cwd, { ...flags, place: flags.kek }, '--kek'),
         operator,
       });
     });
@@ -98,7 +118,7 @@ export function addRunning(program: Command, onExit: (code: number) => void): vo
     });
 }
 
-interface UpFlags {
+interface UpFlags extends KekFlags {
   port?: string;
   databaseUrlFile?: string;
   metricsPort?: string;

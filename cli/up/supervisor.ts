@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PartMessage } from '../../api/bootstrap.ts';
+import type { KekSpec, PartMessage } from '../../api/bootstrap.ts';
 import { errorCode, errorText } from '../../lib/errors.ts';
 import { AdminClient } from '../adminClient.ts';
 import type { Folder } from '../folder.ts';
@@ -34,6 +34,7 @@ export class Supervisor {
 
   readonly #anyPort: boolean;
   readonly #databaseUrl: string | undefined;
+  readonly #kek: KekSpec | undefined;
   readonly #operator: boolean;
   #metricsPort: number | undefined;
 
@@ -43,6 +44,7 @@ export class Supervisor {
     port: number;
     anyPort: boolean;
     databaseUrl: string | undefined;
+    kek: KekSpec | undefined;
     metricsPort: number | undefined;
     /** Whether there is to be one. */
     operator: boolean;
@@ -53,6 +55,7 @@ export class Supervisor {
     this.#port = options.port;
     this.#anyPort = options.anyPort;
     this.#databaseUrl = options.databaseUrl;
+    this.#kek = options.kek;
     this.#metricsPort = options.metricsPort;
     this.#operator = options.operator;
     this.#env = options.env;
@@ -115,6 +118,7 @@ export class Supervisor {
         listenPort,
         metricsPort: this.#metricsPort,
         databaseUrl: this.#databaseUrl,
+        kek: this.#kek,
       });
     const { part, ready } = await attempt(this.#port).catch((error: unknown) => {
       if (errorCode(error) === 'PortInUse' && this.#anyPort && this.#store === undefined) return attempt(0);

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { AuditHead } from '../../api/admin.ts';
 import type { KekSpec } from '../../api/bootstrap.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -74,7 +74,8 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
   const old = there ? await openOld(options) : undefined;
   const place = databaseUrl === undefined ? `${files.database}.restoring` : undefined;
   if (place !== undefined) removeDatabase(place);
-  if (needsKekFile(options)) ensureKekFile({ ...files, database: place ?? files.database });
+  const newKekFile = missingKekFile(options);
+  if (newKekFile !== undefined) ensureKekFile({ ...files, kek: newKekFile, database: place ?? files.database });
   const repository = await openRepository({
     files: { ...files, ...(place !== undefined && { database: place }) },
     databaseUrl,
@@ -165,8 +166,9 @@ async function begin(restore: {
 async function keyOf(header: BackupHeader, options: Omit<RestoreOptions, 'force' | 'databaseUrl'>): Promise<Buffer> {
   if ('passphrase' in header.key) return keyOfPassphrase(await options.passphrase(), header.key.passphrase);
   const { id, sealed } = header.key.kek;
-  if (needsKekFile(options))
-    throw storeError('KekMissing', `The backup is under the KEK: put it back as ${options.files.kek} first.`);
+  const missing = missingKekFile(options);
+  if (missing !== undefined)
+    throw storeError('KekMissing', `The backup is under the KEK: put it back as ${missing} first.`);
   const dir = mkdtempSync(join(tmpdir(), 'sidekey-restore-'));
   try {
     const scratch = await openRepository({ files: stateFiles(dir), log: options.log, fatal: () => {} });
@@ -196,9 +198,12 @@ function vaultOf(
   return openVault({ repository, spec, stateDir: files.dir, clock, log, dataKeySeconds: 60, dataKeyLimit: 64 });
 }
 
-/** There is none, and nothing says that the keys are elsewhere. */
-function needsKekFile(options: Pick<RestoreOptions, 'files' | 'kek'>): boolean {
-  return !existsSync(options.files.kek) && 'file' in kekOf(options);
+/** The key file, where there is none yet and nothing says that the keys are elsewhere. */
+function missingKekFile(options: Pick<RestoreOptions, 'files' | 'kek'>): string | undefined {
+  const kek = kekOf(options);
+  if (!('file' in kek)) return undefined;
+  const path = resolve(options.files.dir, kek.file);
+  return existsSync(path) ? undefined : path;
 }
 
 /** Where the keys are: as the bootstrap says, else the key file; if that holds none any more, where a rotation has put them. */

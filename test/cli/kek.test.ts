@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { TransitDouble } from '../doubles/transit.ts';
 import { bearerYaml } from './objects.ts';
 import { ended, sidekey, startSidekey, TestFolder, Up } from './sidekey.ts';
@@ -90,6 +91,32 @@ test('up waits for a sealed store and says so; kek status exits with 4 and says 
   child.kill('SIGINT');
   expect((await end).stdout).toContain('"event":"storeSealed"');
 });
+
+test('up --kek secret:DIR keeps the key in a mounted Secret, also for the commands that come after; restore --kek brings a backup under another', async () => {
+  const secretDir = join(folder.path, '..', `${basename(folder.path)}-kek`);
+  mkdirSync(secretDir, { mode: 0o700 });
+  onTestFinished(() => rmSync(secretDir, { recursive: true, force: true }));
+  writeFileSync(join(secretDir, 'kek-1'), randomBytes(32), { mode: 0o400 });
+  const up = await Up.start(folder.path, ['--kek', `secret:${secretDir}`]);
+  expect((await set()).code).toBe(0);
+  await up.stop();
+  expect(readdirSync(join(folder.path, '.sidekey'))).not.toContain('kek');
+  expect((await status()).keys).toMatchObject([{ kind: 'secret', dataKeys: 1, current: true }]);
+  expect((await here('backup', '--under', 'kek', 'backup')).code).toBe(0);
+  // Elsewhere nothing is known of the place.
+  const other = new TestFolder();
+  onTestFinished(() => other.remove());
+  const restore = (...args: string[]) =>
+    sidekey(['restore', '--dir', other.path, join(folder.path, 'backup'), ...args], { cwd: folder.path });
+  expect(await restore()).toMatchObject({ code: 4, stderr: expect.stringContaining('put it back as') });
+  expect(await restore('--kek', 'elsewhere')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('is no place'),
+  });
+  expect(await restore('--kek', `secret:${secretDir}`)).toMatchObject({ code: 0 });
+  const restored = await sidekey(['kek', 'status', '--dir', other.path, '-o', 'json']);
+  expect(JSON.parse(restored.stdout).keys).toMatchObject([{ kind: 'secret', dataKeys: 1, current: true }]);
+}, 60_000);
 
 test('a key file that is lost is told, not waited for', async () => {
   await set();
