@@ -16,7 +16,7 @@ interface EndpointSlice {
   ports?: { port?: number | null }[] | null;
 }
 
-/** Of a Service, by its EndpointSlices: all that could be asked, also those that are not ready for want of a certificate. @throws KubeRefused, KubeUnreachable */
+/** Of a Service, by its EndpointSlices: all that the API server may ask, those that are ending included. @throws KubeRefused, KubeUnreachable */
 export async function endpointsOf(client: KubeClient, namespace: string, service: string): Promise<Endpoint[]> {
   const { items } = await client.list<EndpointSlice>(
     `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`,

@@ -177,6 +177,22 @@ test('the sidecar gets what a LimitRange gives to every container, and the names
   }
 });
 
+test.for([
+  ['{', 400],
+  ['{}', 400],
+  ['{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{"uid":"x"}}', 400],
+  ['[null]', 400],
+  [`"${'x'.repeat(9 * 1024 * 1024)}"`, 413],
+] as const)('what is no review is refused: %.60s', async ([body, status]) => {
+  expect((await webhook.post(body)).status).toBe(status);
+});
+
+test('the largest pods are answered', async () => {
+  const env = Array.from({ length: 10 }, (_, i) => ({ name: `V${i}`, value: 'x'.repeat(100_000) }));
+  const pod = await webhook.admin.create<V1Pod>(`${PODS}?dryRun=All`, agentPod('large', { env }));
+  expect(pod.spec!.initContainers![0]!.name).toBe('sidekey');
+});
+
 test('while the CA is replaced no pod is refused, at 20 a second', async () => {
   const certificate = async () =>
     (await webhook.admin.get<{ data: Record<string, string> }>(webhook.secretPath)).data['tls.crt'];

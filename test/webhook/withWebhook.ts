@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Agent, request } from 'undici';
 import { parseAllDocuments } from 'yaml';
 import { systemClock } from '../../lib/clock.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
@@ -99,6 +100,19 @@ export class RunningWebhook {
       (answer) => answer.arrayBuffer().then(() => answer.status),
       () => 0,
     );
+  }
+
+  /** Sends a body to it as the API server does. */
+  async post(body: string): Promise<{ status: number; text: string }> {
+    const { data } = await this.admin.get<{ data: Record<string, string> }>(SECRET);
+    const ca = Buffer.from(data['ca.crt']!, 'base64').toString();
+    const agent = new Agent({ connect: { ca } });
+    const url = `https://127.0.0.1:${this.#ports.review}/mutate`;
+    const headers = { 'content-type': 'application/json' };
+    const answer = await request(url, { dispatcher: agent, method: 'POST', headers, body });
+    const text = await answer.body.text();
+    await agent.destroy();
+    return { status: answer.statusCode, text };
   }
 
   async metrics(): Promise<string> {
