@@ -59,8 +59,14 @@ export async function agentImage(): Promise<Image> {
   return imageArchive({ name: AGENT_IMAGE, layers: [nodeLayer(), clients.layer], user: '65532:65532' });
 }
 
-/** The lowest layer of both: containerd keeps it once. */
+/** The lowest layer of both: containerd keeps it once, and we make it once. */
+let layerOfNode: Buffer | undefined;
 function nodeLayer(): Buffer {
+  layerOfNode ??= newNodeLayer();
+  return layerOfNode;
+}
+
+function newNodeLayer(): Buffer {
   const users = (line: (id: number) => string) => USERS.map((id) => `${line(id)}\n`).join('');
   const nameOf = (id: number) => (id === 0 ? 'root' : id === 64_000 ? 'sidekey' : 'nonroot');
   if (!existsSync(CA_CERTIFICATES))

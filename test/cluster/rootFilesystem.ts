@@ -8,6 +8,8 @@ const SYSTEM_DIRS = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 /** What a layer of an image has, gathered from files of this machine; sources leave no trace in it. */
 export class RootFilesystem {
   readonly #entries = new Map<string, TarEntry>();
+  /** Programs and libraries of this machine whose own libraries are still to come. */
+  readonly #linked: string[] = [];
 
   /** A directory, and those above it. */
   dir(path: string, mode = 0o755, owner = 0): this {
@@ -17,7 +19,10 @@ export class RootFilesystem {
   }
 
   file(path: string, content: Buffer | string, mode = 0o644): this {
-    return this.dir(dirname(path)).#put(path, { mode, content: { file: Buffer.from(content) } });
+    return this.dir(dirname(path)).#put(path, {
+      mode,
+      content: { file: typeof content === 'string' ? Buffer.from(content) : content },
+    });
   }
 
   link(path: string, to: string): this {
@@ -27,12 +32,7 @@ export class RootFilesystem {
   /** A program of this machine, with the libraries it needs, by its name or its file. */
   program(path: string, source = installed(path)): this {
     this.file(path, readFileSync(source), 0o755);
-    return this.libraries(source);
-  }
-
-  /** What a program or library needs, without itself. */
-  libraries(source: string): this {
-    for (const library of sharedLibraries(source)) this.file(library, readFileSync(library), 0o755);
+    this.#linked.push(source);
     return this;
   }
 
@@ -45,13 +45,14 @@ export class RootFilesystem {
       if (stat.isDirectory()) this.tree(join(path, name), from, wanted);
       else if (statSync(from).isFile()) {
         this.file(join(path, name), readFileSync(from), (stat.mode & 0o111) !== 0 ? 0o755 : 0o644);
-        if (name.endsWith('.so')) this.libraries(from);
+        if (name.endsWith('.so')) this.#linked.push(from);
       }
     }
     return this;
   }
 
   get layer(): Buffer {
+    for (const library of sharedLibraries(this.#linked.splice(0))) this.file(library, readFileSync(library), 0o755);
     return tar([...this.#entries.values()]);
   }
 
