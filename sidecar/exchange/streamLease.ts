@@ -31,7 +31,8 @@ export class StreamLease {
     }
     if (this.#endsAtMs === undefined) {
       this.#endsAtMs = nowMs + DRAIN_MS;
-      if (current === undefined) this.#leases.obtain(this.#lease.credential, () => {});
+      // One that is good for one request cannot be renewed: another would cost a use that nobody makes.
+      if (current === undefined && !this.#lease.single) this.#leases.obtain(this.#lease.credential, () => {});
     }
     return nowMs >= this.#endsAtMs;
   }
