@@ -138,6 +138,13 @@ test('whoever makes a workload an agent is who asked for it', async () => {
   expect(requesterOf(patched.spec!.template)).toBe('bob');
 });
 
+test('an edit that takes the label away leaves who asked for it', async () => {
+  const path = `${DEPLOYMENTS}/unlabelled`;
+  await webhook.plane.client(JANE).create(DEPLOYMENTS, deployment('unlabelled'));
+  const replaced = await webhook.plane.client(BOB).replace<V1Deployment>(path, deployment('unlabelled', {}, 'false'));
+  expect(requesterOf(replaced.spec!.template)).toBe('jane@example.com');
+});
+
 test('a CronJob says so two templates deep', async () => {
   const { template } = deployment('nightly').spec;
   const job = { spec: { template: { ...template, spec: { ...template.spec, restartPolicy: 'Never' } } } };
