@@ -101,8 +101,10 @@ export class Leases {
     const { clock, identities, repository } = this.#o;
     try {
       await repository.caughtUp();
-      if (!identities.alive(identity)) throw storeError('IdentityRevoked');
-      this.#authorise(identity.session, request);
+      // Its labels may be others by now.
+      const session = identities.alive(identity) ? identities.session(identity.session.id) : undefined;
+      if (session === undefined) throw storeError('IdentityRevoked');
+      this.#authorise(session, request);
     } catch (error) {
       issued.frame.fill(0);
       await repository.transaction((tx) => tx.endLease(issued.id, clock.nowMs()));

@@ -76,6 +76,8 @@ export function adminRoutes(app: FastifyInstance, store: Store): void {
       })),
   );
   app.delete('/v1/admin/sessions/:id', async (request, reply) => {
+    // It may have begun at another replica a moment ago.
+    await repository.caughtUp();
     const session = identities.session((request.params as { id: string }).id);
     if (session === undefined) throw storeError('NotFound', 'There is no such session; it may have ended already.');
     await sessions.end(session, 'ended by the owner');
