@@ -185,13 +185,23 @@ test('the sidecar gets what a LimitRange gives to every container, and the names
 });
 
 test.for([
-  ['{', 400],
-  ['{}', 400],
-  ['{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{"uid":"x"}}', 400],
-  ['[null]', 400],
-  [`"${'x'.repeat(9 * 1024 * 1024)}"`, 413],
-] as const)('what is no review is refused: %.60s', async ([body, status]) => {
-  expect((await webhook.post(body)).status).toBe(status);
+  '{',
+  '{}',
+  '[null]',
+  '{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{"uid":"x"}}',
+])('what is no review is refused: %s', async (body) => {
+  expect((await webhook.post(body)).status).toBe(400);
+});
+
+test('a body that no API server sends is not read to its end', async () => {
+  const answer = webhook.post(`"${'x'.repeat(9 * 1024 * 1024)}"`);
+  // The rest of it may meet a connection that is closed already.
+  expect(
+    await answer.then(
+      ({ status }) => status,
+      (error: { code: string }) => error.code,
+    ),
+  ).toBeOneOf([413, 'EPIPE', 'ECONNRESET', 'UND_ERR_SOCKET']);
 });
 
 test('the largest pods are answered', async () => {
