@@ -7,7 +7,7 @@ import type { AdminCredential, AdminSession, JoinTokenAnswer } from '../../api/a
 import type { Condition, ObjectStatus } from '../../api/condition.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
 import { ControlPlane } from '../cluster/controlPlane.ts';
-import { admin, json } from '../store/storeClient.ts';
+import { admin, anonymous, clientKey, json } from '../store/storeClient.ts';
 import { StoreProcess } from '../store/storeProcess.ts';
 
 const CHILD = new URL('./replicaChild.ts', import.meta.url).pathname;
@@ -148,6 +148,16 @@ export class KubeWorld {
   async joinToken(request: object): Promise<string> {
     const answer = await admin(this.store, 'POST', '/v1/admin/join-tokens', json(request));
     return answer.json<JoinTokenAnswer>().joinToken;
+  }
+
+  /** A session of that pod, as its sidecar would have it. */
+  async session(namespace: string, pod: { name: string; uid: string }, tags: string[]): Promise<void> {
+    const session = { namespace, serviceAccount: 'default', tags, requester: 'jane', pod };
+    const body = {
+      joinToken: await this.joinToken({ kind: 'session', session }),
+      publicKeyPem: clientKey().publicKeyPem,
+    };
+    await anonymous(this.store).call('POST', '/v1/join', json(body));
   }
 
   /** Starts one more operator. */

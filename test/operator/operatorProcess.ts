@@ -76,7 +76,7 @@ export class OperatorProcess {
 }
 
 /** Waits until `check` gives something that is true. @throws Error with `what` after ten seconds */
-export async function eventually<T>(what: string, check: () => T | Promise<T>): Promise<T> {
+export async function eventually<T>(what: string, check: () => T | Promise<T>): Promise<NonNullable<T>> {
   const endMs = performance.now() + 10_000;
   for (;;) {
     const value = await check();
