@@ -24,8 +24,13 @@ export function cliReference(): string {
 
 /** Every command with the words that call it, the root first. */
 export function commandsOf(command: Command, words = command.name()): { words: string; command: Command }[] {
-  const subs = command.commands.filter((sub) => sub.name() !== 'help');
+  const subs = visibleOf(command);
   return [{ words, command }, ...subs.flatMap((sub) => commandsOf(sub, `${words} ${sub.name()}`))];
+}
+
+/** Those that help shows. */
+export function visibleOf(command: Command): Command[] {
+  return (command.createHelp().visibleCommands(command) as Command[]).filter((sub) => sub.name() !== 'help');
 }
 
 function section(words: string, command: Command): string {

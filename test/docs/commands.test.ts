@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { expect, test } from 'vitest';
 import { createKubectlProgram } from '../../cli/kubectlProgram.ts';
 import { createProgram } from '../../cli/program.ts';
+import { visibleOf } from '../../cli/reference.ts';
 import { blocksOf, inlineCodeOf, type Page, pages } from './pages.ts';
 
 /** `sidekey` where a command begins, and its words up to where the shell, a comment or the page takes over; not where it is what others work on. */
@@ -69,6 +70,6 @@ test.for(PAGES)('$path names only commands and options that exist', (page) => {
 test('the guides show every command', () => {
   const guides = PAGES.filter(({ path }) => ['README.md', 'docs/quickstart.md', 'docs/how-to.md'].includes(path));
   const shown = new Set(guides.flatMap(callsOf).map((call) => call.trim().split(/\s+/)[0]!));
-  const commands = program.commands.map((command) => command.name()).filter((name) => name !== 'help');
+  const commands = visibleOf(program).map((command) => command.name());
   expect([...shown].sort()).toEqual(expect.arrayContaining(commands.sort()));
 });
