@@ -17,7 +17,9 @@ test('bytes go to the admin socket and back as they are, and the end of one side
   // Says back what it was told, in reverse, once it has been told all.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     const chunks: Buffer[] = [];
-    socket.on('data', (chunk) => chunks.push(chunk as Buffer)).on('end', () => socket.end(Buffer.concat(chunks).reverse()));
+    socket
+      .on('data', (chunk) => chunks.push(chunk as Buffer))
+      .on('end', () => socket.end(Buffer.concat(chunks).reverse()));
   }).listen(adminSocket);
   onTestFinished(() => void server.close());
   const sent = randomBytes(MIBIBYTE);
