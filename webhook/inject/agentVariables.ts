@@ -30,13 +30,15 @@ export interface AgentVariablesInput {
 export function agentVariables(container: V1Container, input: AgentVariablesInput): V1EnvVar[] {
   const { capture, granted, objects, warnings } = input;
   const warn = (text: string) => warnings.ofContainer(container.name, text);
-  const users = withoutOurs(container.env).map((variable) => {
+  const resolved = (container.env ?? []).map((variable) => {
     if (variable.value === undefined) return variable;
     const value = resolveReferences(variable.value, objects, (why) => {
       warn(`has ${variable.name} with ${why}; it stays as it is until the pod is created anew`);
     });
     return value === variable.value ? variable : { ...variable, value };
   });
+  // Only then, as a reference may stand for what is ours.
+  const users = withoutOurs(resolved);
   const mine = new Map<string, string>([[URL_VARIABLE, PROXY_URL]]);
   for (const { alias } of granted.slice(0, BASE_URLS_LIMIT))
     if (alias !== undefined) mine.set(`SIDEKEY_${variableWord(alias)}_URL`, `${PROXY_URL}/${alias}`);

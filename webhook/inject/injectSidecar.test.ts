@@ -1,4 +1,5 @@
 import type { V1Pod } from '@kubernetes/client-node';
+import fc from 'fast-check';
 import { applyPatch } from 'rfc6902';
 import { expect, test } from 'vitest';
 import { injectSidecar } from './injectSidecar.ts';
@@ -76,7 +77,7 @@ test('the last of several variables of a name is the one that counts', () => {
     { name: 'HTTPS_PROXY', value: 'http://127.0.0.1:15080' },
   ];
   const pod = injectedOf(podWith({ spec: { containers: [{ name: 'agent', image: 'a', env }] } }));
-  expect(pod.spec!.containers[0]!.env!.filter(({ name }) => name === 'HTTPS_PROXY')).toEqual([env[0]]);
+  expect(pod.spec!.containers[0]!.env!.filter(({ name }) => name === 'HTTPS_PROXY')).toEqual([env[1]]);
 });
 
 test('variables that say what ours do are taken for ours, in whatever mode the pod comes by again', () => {
@@ -95,6 +96,49 @@ test('variables that say what ours do are taken for ours, in whatever mode the p
     const once = injectedOf(pod);
     expect(injectedOf(once), capture).toEqual(once);
   }
+});
+
+const PROXY = 'http://127.0.0.1:15080';
+const BUNDLE = '/var/run/sidekey/public/ca-bundle.pem';
+const variable = fc.record({
+  name: fc.constantFrom(
+    ...['HTTP_PROXY', 'https_proxy', 'NO_PROXY', 'no_proxy', 'JAVA_TOOL_OPTIONS', 'NODE_USE_ENV_PROXY'],
+    ...['SSL_CERT_FILE', 'SIDEKEY_URL', 'SIDEKEY_OPENAI_URL', 'OWN'],
+  ),
+  value: fc.constantFrom(
+    ...['', '1', PROXY, `${PROXY}/openai`, BUNDLE, 'http://own.test', '*', 'localhost', 'a.test, localhost,127.0.0.1'],
+    ...[
+      '-Xmx1g',
+      '${integrations.openai.url}',
+      '.svc,api.openai.com',
+      `localhost,127.0.0.1,::1,$(KUBERNETES_SERVICE_HOST)`,
+    ],
+  ),
+});
+
+test('whatever variables a pod has, injecting it twice is as good as once', () => {
+  fc.assert(
+    fc.property(
+      fc.array(variable, { maxLength: 6 }),
+      fc.constantFrom('proxy', 'baseURL', 'transparent'),
+      fc.constantFrom('proxy', 'baseURL', 'transparent'),
+      (env, first, then) => {
+        const pod = podWith({
+          annotations: { 'sidekey.dev/capture': first },
+          spec: { containers: [{ name: 'agent', image: 'a', env }] },
+        });
+        const once = injectedOf(pod);
+        expect(injectedOf(once)).toEqual(once);
+        // A clone with another mode: what the first one added does not stay behind.
+        const clone = { ...once, metadata: { ...once.metadata, annotations: { 'sidekey.dev/capture': then } } };
+        const twice = injectedOf(clone);
+        expect(injectedOf(twice)).toEqual(twice);
+        if (then === 'baseURL')
+          expect(twice.spec!.containers[0]!.env).not.toContainEqual({ name: 'HTTP_PROXY', value: PROXY });
+      },
+    ),
+    { numRuns: 1_000 },
+  );
 });
 
 test('the extra CA of the chart is given to the sidecar', () => {

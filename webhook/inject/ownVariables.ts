@@ -27,15 +27,25 @@ const BYPASS_BEGIN = [...THIS_MACHINE, API_SERVER].join(',');
  * another capture mode now, and what is ours must not pass for the user's. Told by values that nobody else would write.
  */
 export function withoutOurs(env: readonly V1EnvVar[] = []): V1EnvVar[] {
+  const last = new Map(env.map((variable) => [variable.name, variable]));
   const proxied = env.some(({ name, value }) => PROXY_NAMES.includes(name) && value === PROXY_URL);
   return env.flatMap((variable) => {
     const { name, value } = variable;
+    // Of several the last one counts in Kubernetes; of names that are looked at here there is to be no doubt.
+    if (isLookedAt(name) && last.get(name) !== variable) return [];
     if (value === undefined) return [variable];
     if (isOurs(name, value) || (proxied && name === 'NODE_USE_ENV_PROXY' && value === '1')) return [];
     const left = usersPart(name, value);
     if (left === value) return [variable];
     return left === '' ? [] : [{ ...variable, value: left }];
   });
+}
+
+function isLookedAt(name: string): boolean {
+  return (
+    [...PROXY_NAMES, ...BYPASS_NAMES, ...CA_NAMES, 'JAVA_TOOL_OPTIONS', 'NODE_USE_ENV_PROXY'].includes(name) ||
+    /^SIDEKEY_([A-Z0-9_]+_)?URL$/.test(name)
+  );
 }
 
 function isOurs(name: string, value: string): boolean {
