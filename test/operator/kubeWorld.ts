@@ -50,9 +50,9 @@ export class KubeWorld {
     this.dir = dir;
   }
 
-  static async start(): Promise<KubeWorld> {
+  static async start(options: { controllers?: boolean } = {}): Promise<KubeWorld> {
     const dir = mkdtempSync(join(tmpdir(), 'sidekey-kube-'));
-    const [plane, store] = await Promise.all([ControlPlane.start(), StoreProcess.start(join(dir, 'store'))]);
+    const [plane, store] = await Promise.all([ControlPlane.start(options), StoreProcess.start(join(dir, 'store'))]);
     const world = new KubeWorld(plane, store, dir);
     await world.#prepare();
     return world;
