@@ -31,12 +31,14 @@ export interface AuditProblem {
  *
  * `heads` are signed heads from wherever one was kept (the store, the audit.head file): each must name an entry of its chain and be
  * signed by the key in force there. Read the heads from a running store before the entries: a chain may be longer than a head, never
- * shorter. `checkpoints` say where chains begin that were pruned. Takes the same memory however many entries there are.
+ * shorter. `checkpoints` say where chains begin that were pruned; `believed`,
+ * by chain, what is believed to come before the first entry where neither is at hand. Takes the same memory however many entries there are.
  */
 export async function verifyAudit(
   entries: AsyncIterable<AuditEntry> | Iterable<AuditEntry>,
   heads: readonly AuditHead[],
   checkpoints: readonly AuditCheckpoint[] = [],
+  believed: ReadonlyMap<string, { seq: number; hash: string }> = new Map(),
 ): Promise<AuditVerdict> {
   const chains = new Map<string, ChainCheck>();
   const chainOf = (name: string | undefined): ChainCheck => {
@@ -44,7 +46,7 @@ export async function verifyAudit(
     let check = chains.get(chain);
     if (check === undefined) {
       const of = (one: { chain?: string }) => (one.chain ?? SOLE_AUDIT_CHAIN) === chain;
-      check = new ChainCheck(chain, heads.filter(of), checkpoints.filter(of));
+      check = new ChainCheck(chain, heads.filter(of), checkpoints.filter(of), believed.get(chain));
       chains.set(chain, check);
     }
     return check;
@@ -74,7 +76,14 @@ class ChainCheck {
   #checkpointSeq: number | undefined;
   #last: { seq: number; hash: string };
 
-  constructor(chain: string, heads: readonly AuditHead[], checkpoints: readonly AuditCheckpoint[]) {
+  readonly #begin: number;
+
+  constructor(
+    chain: string,
+    heads: readonly AuditHead[],
+    checkpoints: readonly AuditCheckpoint[],
+    begin: { seq: number; hash: string } | undefined,
+  ) {
     this.#chain = chain;
     this.#heads = heads;
     for (const { seq } of heads) this.#hashes.set(seq, undefined);
@@ -82,7 +91,8 @@ class ChainCheck {
       (newest, one) => (newest === undefined || one.seq > newest.seq ? one : newest),
       undefined,
     );
-    this.#last = this.checkpoint ?? { seq: 0, hash: auditGenesis(chain) };
+    this.#last = begin ?? this.checkpoint ?? { seq: 0, hash: auditGenesis(chain) };
+    this.#begin = this.#last.seq;
     if (this.#hashes.has(this.#last.seq)) this.#hashes.set(this.#last.seq, this.#last.hash);
   }
 
@@ -130,9 +140,8 @@ class ChainCheck {
       this.#problem(seq, 'the signature of the head does not verify');
       return;
     }
-    const begin = this.checkpoint?.seq ?? 0;
     // What was pruned cannot be compared any more, nor is it known who signed then.
-    if (seq < begin) return;
+    if (seq < this.#begin) return;
     if (head.publicKeyPem !== this.#keyAt(seq))
       this.#problem(seq, `two heads are signed by different keys, or one by a key that was not in force (${at})`);
     if (seq > this.#last.seq)

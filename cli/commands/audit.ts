@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditEntry, AuditHead } from '../../api/admin.ts';
 import { type AuditRow, rowsOf } from '../../lib/audit/row.ts';
-import { type AuditVerdict, verifyAudit } from '../../lib/auditVerify.ts';
+import { type AuditProblem, type AuditVerdict, verifyAudit } from '../../lib/auditVerify.ts';
 import { AdminClient } from '../adminClient.ts';
 import type { Context } from '../context.ts';
 import { CliError } from '../errors.ts';
@@ -144,13 +144,7 @@ async function verdictOf(
 }
 
 function verdictText(context: Context, verdict: AuditVerdict, heads: readonly AuditHead[]): string {
-  if (verdict.problems.length > 0)
-    return verdict.problems
-      .map(({ chain, seq, message }) => {
-        const where = chain === undefined ? '' : `chain ${printable(chain)}, `;
-        return `${context.paint('red', '✗')} ${where}entry ${seq}: ${printable(message)}`;
-      })
-      .join('\n');
+  if (verdict.problems.length > 0) return problemsText(context, verdict.problems);
   const entries = verdict.entries === 1 ? '1 entry' : `${verdict.entries} entries`;
   const ends = heads.map(({ at, chain, seq }) => `${chain === undefined ? '' : `${chain} `}${at} (entry ${seq})`);
   const begins = (verdict.checkpoints ?? []).map(
@@ -161,13 +155,23 @@ function verdictText(context: Context, verdict: AuditVerdict, heads: readonly Au
   return [sound, ...begins].join('\n');
 }
 
+export function problemsText(context: Context, problems: readonly AuditProblem[]): string {
+  return problems
+    .map(({ chain, seq, message }) => {
+      const where = chain === undefined ? '' : `chain ${printable(chain)}, `;
+      return `${context.paint('red', '✗')} ${where}entry ${seq}: ${printable(message)}`;
+    })
+    .join('\n');
+}
+
 /** The head that was last written beside the database. */
 function keptHead(folder: Folder): AuditHead[] {
   const path = folder.files.auditHead;
   return existsSync(path) ? [readHead(path)] : [];
 }
 
-function readHead(path: string): AuditHead {
+/** @throws AuditBroken */
+export function readHead(path: string): AuditHead {
   try {
     return JSON.parse(readFileSync(path, 'utf8'));
   } catch {

@@ -104,6 +104,7 @@ function addVerify(audit: Command): void {
     .description(
       'Reads the whole audit and checks its hash chain against the signed heads of the store and of .sidekey/audit.head.',
     )
+    .argument('[FILE...]', 'exports as JSON lines, to be checked without the store: the parts of one in their order')
     .option('--head <FILE>', 'a head that was kept elsewhere, as JSON; may be repeated', collect)
     .addOption(dirOption())
     .addOption(outputOption('yaml'))
@@ -113,16 +114,23 @@ function addVerify(audit: Command): void {
         about: [
           'While nothing runs, the store is started for the moment. A chain that was pruned begins at a signed checkpoint, which is said.',
           'Whoever can write the database and .sidekey/audit.head can still cut the end off: keep heads elsewhere, such as by an export.',
+          'Of FILE it is said what the chain and the heads that are given tell, and what they cannot: without a head, whether its end is gone.',
         ].join('\n'),
         examples: [
           ['sidekey audit verify', ''],
           ['sidekey audit verify -o json | jq .head > head.json', 'keep this elsewhere'],
           ['sidekey audit verify --head head.json', 'nothing that was there then is gone'],
+          ['sidekey audit verify audit.jsonl --head head.json', 'an export, on any machine'],
         ],
         exits: [...EXITS, EXIT.refused],
       }),
     )
-    .action(async (flags: Flags & { head?: string[] }) => {
+    .action(async (files: string[], flags: Flags & { head?: string[] }) => {
+      if (files.length > 0) {
+        const { verifyFiles } = await import('../commands/auditVerifyFiles.ts');
+        await verifyFiles(new Context(flags), files, flags.head ?? []);
+        return;
+      }
       const { verify } = await import('../commands/audit.ts');
       await verify(new Context(flags), flags.head ?? []);
     });
