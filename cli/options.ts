@@ -72,6 +72,15 @@ export function egressOf(flags: Pick<SubjectFlags, 'egress'>): 'Open' | 'Closed'
   return flags.egress === 'open' ? 'Open' : 'Closed';
 }
 
+/** `https://HOST:PORT` with commas between. @throws Usage */
+export function storeUrlsOf(text = ''): string[] {
+  const urls = text.split(',').filter((url) => url !== '');
+  for (const url of urls)
+    if (!/^https:\/\/[^/?#@]+\/?$/.test(url) || !URL.canParse(url))
+      throw usageError(`--store ${url} is no URL of a store`, 'it reads https://HOST:PORT, as `sidekey up` prints it');
+  return urls.map((url) => new URL(url).origin);
+}
+
 const PORT_LIMIT = 65_535;
 
 /** @throws Usage */

@@ -15,6 +15,8 @@ import { withProgress } from '../terminal.ts';
 export interface RunOptions {
   subject: Subject;
   egress: SidecarBootstrap['egress'];
+  /** Further replicas of the store. */
+  stores: readonly string[];
   keepEnv: boolean;
   extraCa: string | undefined;
   user: string | undefined;

@@ -49,7 +49,7 @@ export class Sidecar {
       const { part, ready } = await Part.start<SidecarReady>(
         {
           part: 'sidecar',
-          storeUrl: store.storeUrl,
+          storeUrl: [...new Set([store.storeUrl, ...options.stores])].join(','),
           trustBundlePem,
           joinToken,
           proxyPort: 0,

@@ -11,6 +11,7 @@ import {
   outputOption,
   portOf,
   type SubjectFlags,
+  storeUrlsOf,
   subjectOf,
   subjectOptions,
 } from '../options.ts';
@@ -79,6 +80,10 @@ export function addRunning(program: Command, onExit: (code: number) => void): vo
   for (const option of subjectOptions()) run.addOption(option);
   run
     .addOption(dirOption())
+    .option(
+      '--store <URLS>',
+      'further replicas of the store, with commas between, for when the one of the folder fails',
+    )
     .option('--extra-ca <FILE>', 'PEM file of CAs to trust besides those of this machine')
     .option('--keep-env', 'leave variables that look like real keys as they are')
     .option('--user <USER>', 'user that the agent runs as: a name or number, USER:GID for a group (only as root)')
@@ -111,6 +116,7 @@ export function addRunning(program: Command, onExit: (code: number) => void): vo
         subject: subjectOf(flags),
         egress: egressOf(flags),
         keepEnv: flags.keepEnv ?? false,
+        stores: storeUrlsOf(flags.store),
         extraCa: flags.extraCa,
         user: flags.user,
       };
@@ -129,6 +135,7 @@ interface UpFlags extends KekFlags {
 interface RunFlags extends SubjectFlags {
   dir?: string;
   output?: string;
+  store?: string;
   extraCa?: string;
   keepEnv?: boolean;
   user?: string;

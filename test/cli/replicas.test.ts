@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { until } from '../../sidecar/link/testkit.ts';
 import { PostgresServer } from '../postgres/server.ts';
 import { bearerYaml } from './objects.ts';
@@ -120,6 +120,50 @@ test('a replica with another KEK does not start, and says which key the database
   await started(first);
   const result = await sidekey(['up', second.path, '--database-url-file', join(second.path, 'url')]);
   expect(result).toMatchObject({ code: 1, stderr: expect.stringMatching(/encrypted under key [0-9a-f]{16}/) });
+});
+
+test('run --store goes on with another replica when the one of its folder is gone', { timeout: 90_000 }, async () => {
+  const one = await started(first);
+  copyKek();
+  await started(second, '--no-operator');
+  expect(await at(first, 'credential', 'set', 'api-key')).toMatchObject({ code: 0 });
+  await one.ready(2);
+  expect(await at(first, 'run', '--store', 'second')).toMatchObject({
+    code: 125,
+    stderr: expect.stringContaining('no URL of a store'),
+  });
+  const { storeUrl } = JSON.parse(readFileSync(join(second.path, '.sidekey/run.json'), 'utf8'));
+  const asUs = process.getuid?.() === 0 ? ['--user', 'root'] : [];
+  const run = startSidekey([
+    'run',
+    '--dir',
+    first.path,
+    '--tag',
+    'llm',
+    '--store',
+    storeUrl,
+    ...asUs,
+    '--',
+    'sleep',
+    '60',
+  ]);
+  const end = ended(run);
+  onTestFinished(async () => {
+    run.kill('SIGTERM');
+    await end;
+  });
+  const leasedVersions = async () =>
+    (await at(second, 'audit', 'tail', '-n', '1000', '-o', 'json')).stdout
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line).event)
+      .filter(({ kind }) => kind === 'lease.issued')
+      .map(({ version }) => version);
+  await expect.poll(leasedVersions, { timeout: 20_000 }).toContain(1);
+  await one.stop();
+  const set = ['credential', 'set', 'api-key', '--dir', second.path];
+  expect(await sidekey(set, { input: 'sk-another-value' })).toMatchObject({ code: 0 });
+  await expect.poll(leasedVersions, { timeout: 20_000 }).toContain(2);
 });
 
 test('after a rotation of the KEK the other replica is sealed until the key file is copied to it, without a restart, and says so', {
