@@ -124,7 +124,7 @@ function setJava(env: Variables, { capture, ...input }: AgentVariablesInput, war
   const value = javaOptions({
     own: own?.value,
     trustStoreFile: SIDECAR_PATHS.trustStoreFile,
-    ...(capture.mode === 'proxy' && { proxyPort: SIDECAR_PORTS.proxy, bypass: clusterNames(input) }),
+    ...(capture.mode === 'proxy' && { proxyPort: SIDECAR_PORTS.proxy, bypass: apiServerNames(input.clusterDomain) }),
   });
   if (own?.value) env.amend(name, value);
   else env.add(name, value);
@@ -138,7 +138,7 @@ function setBypass(env: Variables, input: AgentVariablesInput, warn: Warn): void
     return;
   }
   const hosts = input.granted.flatMap((integration) => integration.hosts);
-  const own = [...THIS_MACHINE, ...clusterNames(input)];
+  const own = [...THIS_MACHINE, ...apiServerNames(input.clusterDomain)];
   const outcomes = found.map((variable) => noProxy({ NO_PROXY: variable?.value }, hosts, own));
   const plain = own.join(',');
   const users = outcomes.find(({ value }) => value !== plain);
@@ -153,10 +153,8 @@ function setBypass(env: Variables, input: AgentVariablesInput, warn: Warn): void
   }
 }
 
-/** Names of the cluster's own, which go past the sidecar unless an Integration is for them. */
-function clusterNames({ clusterDomain, granted }: Pick<AgentVariablesInput, 'clusterDomain' | 'granted'>): string[] {
-  const names = ['kubernetes.default', '.svc', `.${clusterDomain}`];
-  const hosts = granted.flatMap((integration) => integration.hosts);
-  const { dropped } = noProxy({ NO_PROXY: names.join(',') }, hosts);
-  return [API_SERVER, ...names.filter((name) => !dropped.includes(name))];
+/** The API server goes past the sidecar; everything else of the cluster goes through, as an Integration for it may come later. */
+function apiServerNames(clusterDomain: string): string[] {
+  const name = 'kubernetes.default';
+  return [API_SERVER, name, `${name}.svc`, `${name}.svc.${clusterDomain}`];
 }
