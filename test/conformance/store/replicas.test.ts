@@ -1,6 +1,6 @@
 import { get } from 'node:http';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import type { JoinTokenAnswer } from '../../../api/admin.ts';
+import type { AdminCredential, JoinTokenAnswer } from '../../../api/admin.ts';
 import { decodeFields } from '../../../api/fields.ts';
 import type { CredentialRecord, SessionEvent } from '../../../api/protocol.ts';
 import { until } from '../../../sidecar/link/testkit.ts';
@@ -207,6 +207,26 @@ test('each replica writes a chain of its own, and none is disturbed by the other
     chains.set(String(row.chain), { seq: Number(row.seq), hash: row.hash });
   }
   expect(chains.size).toBe(3);
+});
+
+test('a credential with maxUses is leased that often and not once more, asked for through all replicas at once', async () => {
+  await credential('default/counted', { maxUses: 5 });
+  await integration('default/counted', 'default/counted');
+  await setMaterial(a, 'default/counted', 'secret');
+  const clients = await Promise.all(replicas.all.map(async (store) => (await sidecarAt(store)).client));
+  const ask = (n: number) =>
+    clients[n % 3]!.call('POST', '/v1/leases', json({ credential: 'default/counted', single: true }));
+  // Changes arrive in order: who knows of the material knows of the grant.
+  for (const store of replicas.all)
+    await eventually(async () => {
+      const credentials = (await admin(store, 'GET', '/v1/admin/credentials')).json<AdminCredential[]>();
+      return credentials.some(({ key, version }) => key === 'default/counted' && version === 1);
+    }, 2_000);
+  const answers = await Promise.all(Array.from({ length: 30 }, (_, n) => ask(n)));
+  const codes = answers.map(({ status }) => status).sort();
+  expect(codes.filter((status) => status === 200)).toHaveLength(5);
+  const refused = answers.filter(({ status }) => status !== 200).map((answer) => answer.json<{ code: string }>().code);
+  expect(new Set(refused)).toEqual(new Set(['UsesExhausted']));
 });
 
 test('the same material written through all replicas at once: every answer counts, versions only go up', async () => {
