@@ -28,6 +28,8 @@ export interface WebhookDeps {
   kube: KubeClient;
   clock: Clock;
   log: Logger;
+  /** By which pods call the API server, as InjectSettings has it. */
+  apiServerAddress?: string | undefined;
 }
 
 export interface RunningWebhook {
@@ -37,7 +39,13 @@ export interface RunningWebhook {
 }
 
 /** Answers the API server about pods and workloads. Resolves once it listens; it is ready when it knows all it needs. @throws PortInUse */
-export async function startWebhook({ clock, config, kube, log }: WebhookDeps): Promise<RunningWebhook> {
+export async function startWebhook({
+  apiServerAddress,
+  clock,
+  config,
+  kube,
+  log,
+}: WebhookDeps): Promise<RunningWebhook> {
   const { namespace, tlsSecret, trustConfigMap } = config.kubernetes;
   const follow = { client: kube, clock, log };
   const objects = new ClusterObjects(follow);
@@ -71,6 +79,7 @@ export async function startWebhook({ clock, config, kube, log }: WebhookDeps): P
       storeUrl: config.storeUrl,
       trustBundlePem: trust.last.pem,
       clusterDomain: config.clusterDomain,
+      apiServerAddress,
       namespace: podNamespace,
       objects: objects.of(podNamespace),
     };

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import pino from 'pino';
 import { systemClock } from '../lib/clock.ts';
@@ -14,7 +15,10 @@ async function main(): Promise<void> {
   if (file === undefined) throw webhookError('ConfigInvalid', 'There is no --config FILE.');
   const config = readConfig(file);
   const kube = new KubeClient(inClusterTarget(config.kubernetes.apiServer));
-  const webhook = await startWebhook({ config, kube, clock: systemClock, log });
+  // The same for every pod: the address of the Service `kubernetes`.
+  const { KUBERNETES_SERVICE_HOST: host = '' } = process.env;
+  const apiServerAddress = isIP(host) === 0 ? undefined : host;
+  const webhook = await startWebhook({ config, kube, clock: systemClock, log, apiServerAddress });
   log.info({ port: webhook.port, metricsPort: webhook.metricsPort }, 'the webhook listens');
   let stopping = false;
   const stop = async (why: string) => {

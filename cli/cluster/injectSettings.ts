@@ -24,11 +24,15 @@ export async function injectSettings(access: Access, namespace: string): Promise
       next: 'is the command of the same version as the release? see kubectl sidekey status',
     });
   const { clusterDomain, kubernetes, sidecar, storeUrl } = parsed.data;
+  const service = await told(() =>
+    client.get<{ spec: { clusterIP: string } }>('/api/v1/namespaces/default/services/kubernetes'),
+  );
   const trust = await told(() => client.get<ConfigMap>(`${configMaps}/${kubernetes.trustConfigMap}`));
   return {
     ...sidecar,
     storeUrl,
     clusterDomain,
+    apiServerAddress: service.spec.clusterIP,
     namespace,
     trustBundlePem: trust.data?.['ca.pem'] ?? '',
     objects: await objectsOf(access, namespace),

@@ -4,6 +4,7 @@ import { applyPatch } from 'rfc6902';
 import { expect, test } from 'vitest';
 import { injectSidecar } from './injectSidecar.ts';
 import { jsonPatch } from './jsonPatch.ts';
+import { ruleset } from './redirectContainer.ts';
 import { testSettings } from './testkit.ts';
 
 const podWith = (changes: { annotations?: Record<string, string>; spec?: Partial<V1Pod['spec'] & object> }): V1Pod => ({
@@ -159,4 +160,12 @@ test('a pod of far more than 4,000 lines is injected and compared in bounded tim
   applyPatch(patched, patch);
   expect(patched).toEqual(after);
   expect(tookMs).toBeLessThan(1_000);
+});
+
+test.for([
+  ['10.96.0.1', 'ip daddr 10.96.0.1 return'],
+  ['fd00::1', 'ip6 daddr fd00::1 return'],
+])('a captured pod reaches the API server at %s itself, as no name in TLS tells of it', ([address, rule]) => {
+  expect(ruleset([443], address)).toContain(`    ${rule}\n    tcp dport 443 redirect to :15100\n`);
+  expect(ruleset([443])).not.toContain('daddr');
 });

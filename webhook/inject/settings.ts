@@ -12,6 +12,8 @@ export interface InjectSettings {
   egress: 'Open' | 'Closed';
   /** PEM of CAs that upstreams are verified by, besides the system's. */
   extraCaPem?: string | undefined;
+  /** IP address by which pods call the API server, if it is known. */
+  apiServerAddress?: string | undefined;
   /** Of the cluster's names, such as cluster.local. */
   clusterDomain: string;
   /** Of the pod, which need not say it itself while it is being created. */

@@ -20,6 +20,7 @@ export function testSettings(changes: Partial<InjectSettings> = {}): InjectSetti
     trustBundlePem: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
     egress: 'Open',
     clusterDomain: 'cluster.local',
+    apiServerAddress: '10.96.0.1',
     namespace: 'team-a',
     objects: OBJECTS,
     ...changes,
