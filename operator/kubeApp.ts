@@ -50,6 +50,7 @@ export async function startKubeOperator(deps: KubeOperatorDeps): Promise<Running
     log,
     serviceAccount: { namespace, name: serviceAccount },
     secretReaderRole,
+    onMetadata: () => finalizers?.lookSoon(),
   });
   const trust = new TrustBundle({
     client: kube,
@@ -83,6 +84,7 @@ export async function startKubeOperator(deps: KubeOperatorDeps): Promise<Running
     },
   });
   let reconciler: Reconciler | undefined;
+  let finalizers: Finalizers | undefined;
   const begin = () => {
     begun = true;
     clearTimeout(grace);
@@ -107,7 +109,7 @@ export async function startKubeOperator(deps: KubeOperatorDeps): Promise<Running
       events.warn({ kind, namespace: namespaceOf, name, uid }, eventReason(condition), condition.message);
     },
   });
-  const finalizers = new Finalizers({
+  finalizers = new Finalizers({
     client: kube,
     clock,
     log,
@@ -126,7 +128,7 @@ export async function startKubeOperator(deps: KubeOperatorDeps): Promise<Running
     permitted,
     onRound: (seconds) => {
       metrics.round(seconds);
-      finalizers.look();
+      finalizers?.look();
     },
   });
   showIn(metrics, { source, statuses, finalizers, pods, reconciler, link, trust });
@@ -143,7 +145,7 @@ export async function startKubeOperator(deps: KubeOperatorDeps): Promise<Running
       link.close();
       await Promise.race([reconciler.close(), new Promise((resolve) => setTimeout(resolve, DRAIN_MS).unref())]);
       pods.close();
-      finalizers.close();
+      finalizers?.close();
       statuses.close();
       trust.close();
       source.close();

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ObjectStatus } from '../api/condition.ts';
 import type { StoredCredential } from '../api/protocol.ts';
 import type { StatusFile } from '../api/statusFile.ts';
@@ -8,13 +9,16 @@ import { Applier } from './act/applier.ts';
 import { Mirror } from './act/mirror.ts';
 import type { StatusSink } from './act/statusSink.ts';
 import type { StoreClient } from './act/storeClient.ts';
-import { decide } from './decide/decide.ts';
+import { type Decision, decide } from './decide/decide.ts';
 import type { Held } from './decide/held.ts';
 import type { DecideInput } from './decide/input.ts';
 import type { ObjectSource } from './source/objectSource.ts';
 
 /** When the store cannot be reached although its event stream stands. */
 const AGAIN_MS = 1_000;
+/** A round over thousands of objects is followed by a rest as long as it was, at most this, so that a burst of changes is a few rounds. */
+const REST_LIMIT_MS = 200;
+const REST_FROM_MS = 20;
 /** Longest that a timer can be set for, in Node.js. */
 const TIMER_LIMIT_MS = 2 ** 31 - 1;
 
@@ -114,7 +118,9 @@ export class Reconciler {
       const startedMs = this.#o.clock.monotonicMs();
       try {
         await this.#round();
-        this.#o.onRound?.((this.#o.clock.monotonicMs() - startedMs) / 1_000);
+        const tookMs = this.#o.clock.monotonicMs() - startedMs;
+        this.#o.onRound?.(tookMs / 1_000);
+        if (tookMs >= REST_FROM_MS && !this.#closed) await sleep(Math.min(tookMs, REST_LIMIT_MS));
       } catch (error) {
         // A fault of ours must not end the process that withdraws what is withdrawn.
         this.#o.log.error({ error: errorText(error) }, 'a round failed');
@@ -126,9 +132,9 @@ export class Reconciler {
   async #round(): Promise<void> {
     const { log, source, statuses } = this.#o;
     this.#remember();
-    if (this.#storeAway === undefined) await this.#act();
+    const settled = this.#storeAway === undefined ? await this.#act() : undefined;
     this.#takeLate();
-    const { createdAt, statuses: objects } = decide(this.#input());
+    const { createdAt, statuses: objects } = settled ?? decide(this.#input());
     this.#firstSeen = createdAt;
     const before = statuses.previous;
     if (statuses.write(objects, source.snapshot().problems)) this.#report(before, objects, log);
@@ -144,7 +150,8 @@ export class Reconciler {
     return Math.min(...times.filter((ms) => ms > nowMs).map((ms) => ms - nowMs + 1));
   }
 
-  async #act(): Promise<void> {
+  /** Returns what was decided if nothing had to be done for it, so that it still holds. */
+  async #act(): Promise<Decision | undefined> {
     try {
       if (this.#relist) {
         this.#relist = false;
@@ -152,10 +159,11 @@ export class Reconciler {
         this.#asked = true;
         this.#late.clear();
       }
-      const { createdAt, plan } = decide(this.#input());
-      this.#firstSeen = createdAt;
-      await this.#applier.apply(plan);
+      const decision = decide(this.#input());
+      this.#firstSeen = decision.createdAt;
+      await this.#applier.apply(decision.plan);
       this.#awayLogged = false;
+      return Object.values(decision.plan).every((tasks) => tasks.length === 0) ? decision : undefined;
     } catch (error) {
       this.#relist = true;
       if (errorCode(error) === 'IdentityLost') this.#o.onLost(error as Error);
@@ -166,6 +174,7 @@ export class Reconciler {
         this.#timer = setTimeout(() => this.storeConnected(), AGAIN_MS);
       }
     }
+    return undefined;
   }
 
   #setAway(why: string): void {

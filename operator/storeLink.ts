@@ -27,6 +27,7 @@ export class StoreLink {
   readonly #backoff = new Backoff(JOIN);
   #events: ObjectEvents | undefined;
   #renewal: Renewal | undefined;
+  #started = false;
   #joining = false;
   #connected = false;
   /** What the store was trusted by when we joined. */
@@ -41,6 +42,7 @@ export class StoreLink {
   }
 
   start(): void {
+    this.#started = true;
     this.#join('not joined yet').catch((error: unknown) => {
       this.#o.log.error({ error: errorText(error) }, 'joining the store failed by a fault of ours');
     });
@@ -56,7 +58,7 @@ export class StoreLink {
 
   /** The trust bundle may be another: one that cannot reach the store joins anew with it. */
   trustChanged(): void {
-    if (this.#connected || this.#joining || this.#joinedWith === this.#o.trustBundlePem()) return;
+    if (!this.#started || this.#connected || this.#joining || this.#joinedWith === this.#o.trustBundlePem()) return;
     this.start();
   }
 

@@ -7,6 +7,7 @@ import { KeyedQueue } from './keyedQueue.ts';
 import type { KubeEvents } from './kubeEvents.ts';
 
 const CONCURRENCY = 8;
+const SOON_MS = 250;
 /** A deletion, and with it that of a namespace, never waits longer for the store. */
 const WAIT_LIMIT_MS = 5 * 60_000;
 const FIELD_MANAGER = 'sidekey-finalizer';
@@ -38,6 +39,7 @@ export class Finalizers {
   readonly #o: FinalizersOptions;
   readonly #queue: KeyedQueue;
   #timer: NodeJS.Timeout | undefined;
+  #soon: NodeJS.Timeout | undefined;
 
   constructor(options: FinalizersOptions) {
     this.#o = options;
@@ -53,8 +55,15 @@ export class Finalizers {
     return this.#queue.depth;
   }
 
+  /** Something is different; many such moments are looked at once. */
+  lookSoon(): void {
+    this.#soon ??= setTimeout(() => this.look(), SOON_MS);
+  }
+
   /** Looks at all of them; after each round. */
   look(): void {
+    clearTimeout(this.#soon);
+    this.#soon = undefined;
     clearTimeout(this.#timer);
     let nextMs = Number.POSITIVE_INFINITY;
     for (const [key, credential] of this.#o.credentials()) {
@@ -66,6 +75,7 @@ export class Finalizers {
   }
 
   close(): void {
+    clearTimeout(this.#soon);
     clearTimeout(this.#timer);
     this.#queue.close();
   }

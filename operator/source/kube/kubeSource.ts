@@ -17,6 +17,8 @@ export interface KubeSourceOptions {
   serviceAccount: { namespace: string; name: string };
   /** Name of the ClusterRole that allows to read Secrets. */
   secretReaderRole: string;
+  /** Finalizers have changed, and nothing that is desired. */
+  onMetadata: () => void;
 }
 
 interface NamespaceLabels {
@@ -34,8 +36,8 @@ export class KubeSource implements ObjectSource {
   #snapshot: SourceSnapshot | undefined;
 
   constructor(options: KubeSourceOptions) {
-    const { client, clock, log } = options;
-    const common = { client, clock, log, onMetadata: () => this.#onChange() };
+    const { client, clock, log, onMetadata } = options;
+    const common = { client, clock, log, onMetadata };
     this.credentials = new TypedObjects<Credential>({
       ...common,
       kind: 'Credential',
