@@ -50,6 +50,8 @@ export class Reconciler {
   #asked = false;
   #running: Promise<void> | undefined;
   #again = false;
+  /** Between two rounds: nothing is being written. */
+  #resting = false;
   #closed = false;
   #timer: NodeJS.Timeout | undefined;
   /** Events that came while a round was writing, whose own answers they may overtake. */
@@ -97,7 +99,7 @@ export class Reconciler {
   }
 
   storeChanged(stored: StoredCredential): void {
-    if (this.#running !== undefined) this.#late.set(stored.key, stored);
+    if (this.#running !== undefined && !this.#resting) this.#late.set(stored.key, stored);
     else if (!this.#mirror.agrees(stored)) {
       this.#mirror.setCredential(stored);
       this.trigger();
@@ -120,13 +122,19 @@ export class Reconciler {
         await this.#round();
         const tookMs = this.#o.clock.monotonicMs() - startedMs;
         this.#o.onRound?.(tookMs / 1_000);
-        if (tookMs >= REST_FROM_MS && !this.#closed) await sleep(Math.min(tookMs, REST_LIMIT_MS));
+        if (tookMs >= REST_FROM_MS) await this.#rest(Math.min(tookMs, REST_LIMIT_MS));
       } catch (error) {
         // A fault of ours must not end the process that withdraws what is withdrawn.
         this.#o.log.error({ error: errorText(error) }, 'a round failed');
         this.#timer = setTimeout(() => this.trigger(), AGAIN_MS);
       }
     }
+  }
+
+  async #rest(ms: number): Promise<void> {
+    this.#resting = true;
+    await sleep(ms, undefined, { ref: !this.#closed });
+    this.#resting = false;
   }
 
   async #round(): Promise<void> {
