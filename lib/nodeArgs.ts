@@ -8,10 +8,16 @@ const EVERYWHERE = ['--disable-sigusr1', '--disable-warning=ExperimentalWarning'
  */
 const SMALL = ['--max-semi-space-size=2', '--no-concurrent-recompilation'];
 
+/**
+ * The operator decides over everything it knows, and each round leaves as much behind: without a bound V8 lets that grow to 450 MB at 5,000
+ * Credentials and 5,000 pods, with these to 230.
+ */
+const BOUNDED = ['--max-semi-space-size=4', '--max-old-space-size=192'];
+
 /** What a part is started with, by whoever starts it. */
 export const NODE_ARGS: Readonly<Record<'store' | 'operator' | 'webhook' | 'sidecar', readonly string[]>> = {
   store: EVERYWHERE,
-  operator: EVERYWHERE,
+  operator: [...EVERYWHERE, ...BOUNDED],
   webhook: EVERYWHERE,
   sidecar: [...EVERYWHERE, ...SMALL],
 };
