@@ -76,7 +76,7 @@ imagePullSecrets:
 name: {{ .part }}
 image: {{ include "sidekey.image" .root }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-command: [/usr/local/bin/node, --disable-sigusr1, --disable-warning=ExperimentalWarning{{ if eq .part "operator" }}, --max-semi-space-size=4, --max-old-space-size=192{{ end }}, /sidekey/{{ .part }}.mjs]
+command: [/usr/local/bin/node, --disable-sigusr1, --disable-warning=ExperimentalWarning{{ if eq .part "operator" }}, --max-semi-space-size=4, {{ printf "--max-old-space-size=%d" (int .root.Values.operator.heapMiB) }}{{ end }}, /sidekey/{{ .part }}.mjs]
 args: [--config, /etc/sidekey/config.json]
 securityContext:
   {{- include "sidekey.containerSecurity" . | nindent 2 }}
