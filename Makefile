@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cluster cluster-down e2e conformance-store chaos bench bench-store fuzz goldens generate build clean
+.PHONY: help demo test check cluster cluster-down e2e conformance-store chaos bench bench-store bench-cluster fuzz goldens generate build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 26
@@ -44,6 +44,9 @@ bench: $(INSTALLED) ## Compare with nginx, Envoy and haproxy, side by side (BENC
 
 bench-store: $(INSTALLED) ## The store under load: 10,000 sidecars, both engines (BENCH=--quick for 3 minutes)
 	@node test/bench-store/main.ts $(BENCH)
+
+bench-cluster: $(INSTALLED) ## Pod start, admission, propagation, rollout and 5,000 objects on a cluster, 15 min (BENCH=--quick for 4)
+	@node test/bench-cluster/main.ts $(BENCH)
 
 fuzz: $(INSTALLED) ## Throw random input at codec, authorities, ClientHellos and YAML (FUZZ_SECONDS=60)
 	@node test/fuzz/main.ts --seconds $(or $(FUZZ_SECONDS),60)

@@ -160,8 +160,11 @@ export class KubeWorld {
     await anonymous(this.store).call('POST', '/v1/join', json(body));
   }
 
-  /** Starts one more operator. */
-  async operator(identity = `operator-${this.#operators.length}`): Promise<OperatorReplica> {
+  /** Starts one more operator, from the sources unless `command` says what Node is to run. */
+  async operator(
+    identity = `operator-${this.#operators.length}`,
+    command: readonly string[] = [CHILD],
+  ): Promise<OperatorReplica> {
     const dir = mkdtempSync(join(this.dir, 'operator-'));
     const { status } = await this.client.create<{ status: { token: string } }>(
       `/api/v1/namespaces/${SYSTEM}/serviceaccounts/sidekey-operator/token`,
@@ -180,7 +183,7 @@ export class KubeWorld {
     };
     writeFileSync(config.tokenFile, await this.joinToken({ kind: 'operator' }));
     writeFileSync(join(dir, 'config.json'), JSON.stringify(config));
-    const operator = new OperatorReplica(join(dir, 'config.json'), config.tokenFile);
+    const operator = new OperatorReplica([...command, join(dir, 'config.json')], config.tokenFile);
     this.#operators.push(operator);
     return operator;
   }
@@ -236,9 +239,10 @@ export class OperatorReplica {
   readonly joinTokenFile: string;
   readonly #log: string[] = [];
 
-  constructor(configFile: string, joinTokenFile: string) {
+  /** `args`: of Node. */
+  constructor(args: readonly string[], joinTokenFile: string) {
     this.joinTokenFile = joinTokenFile;
-    this.child = spawn(process.execPath, [CHILD, configFile], { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.child.stderr!.setEncoding('utf8').on('data', (text: string) => this.#log.push(text));
   }
 
