@@ -3,7 +3,7 @@ import type { Session } from './session.ts';
 
 /**
  * What the owner of a store says to it: HTTP on a Unix socket (mode 0600) in the state directory, so that the file system
- * says who may; on Kubernetes the same routes over mTLS. Material travels in frames (fields.ts), never in JSON.
+ * says who may; in a cluster it is reached by exec into the store's pod (docs/adr/0026-admin-api-through-exec.md). Material travels in frames (fields.ts), never in JSON.
  *
  * | request | answer |
  * |---|---|

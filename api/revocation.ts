@@ -1,6 +1,7 @@
 /** What a revocation stands for: exactly one lease, session or pod, or all sessions that match. */
 export type Selector =
   | { lease: string }
+  /** Of a pod: it then stands against the pod, whose sidecar would begin another session. */
   | { session: string }
   /** UID of the pod. */
   | { pod: string }

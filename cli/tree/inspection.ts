@@ -109,7 +109,15 @@ export function addSession(program: Command): void {
     .argument('<ID>', 'as `sidekey session list` shows it')
     .addOption(dirOption())
     .addOption(outputOption('yaml'))
-    .addHelpText('after', helpTail({ examples: [['sidekey session end 3f0c…', '']], exits: EXITS }))
+    .addHelpText(
+      'after',
+      helpTail({
+        about:
+          'In a cluster the sidecar of a pod that lives on begins another one; what keeps it out is `revoke session ID`.',
+        examples: [['sidekey session end 3f0c…', '']],
+        exits: EXITS,
+      }),
+    )
     .action(async (id: string, flags: Flags) => {
       const { endSession } = await import('../commands/session.ts');
       await endSession(new Context(flags), id);

@@ -115,10 +115,13 @@ export class Revocations {
   }
 
   async #revokeSession(id: string, request: RevocationRequest, by: string): Promise<RevocationAnswer> {
-    const { identities, sessions } = this.#o;
+    const { identities, repository, sessions } = this.#o;
     const { dryRun = false, reason = '' } = request;
+    await repository.caughtUp();
     const session = identities.session(id);
     if (session === undefined) throw storeError('NotFound', `There is no session ${id}; it may have ended already.`);
+    // Its sidecar would begin another one at once: it stands against the pod, which lives and dies with the session.
+    if (session.pod !== undefined) return this.#revokeStanding({ pod: session.pod.uid }, request, by);
     const leases = await this.#leasesOf([session]);
     if (!dryRun)
       await sessions.end(session, reason === '' ? `revoked by the ${by}` : `revoked by the ${by}: ${reason}`);

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
-import type { KekSpec, PartMessage, StoreBootstrap } from '../../api/bootstrap.ts';
+import type { KekSpec, PartMessage, StoreBootstrap, StoreKubernetes } from '../../api/bootstrap.ts';
 import { stateFiles } from '../../lib/stateDir.ts';
 import { ensureKekFile } from '../../store/vault/kekFile.ts';
 
@@ -13,6 +13,7 @@ interface StoreOptions {
   key?: boolean;
   kek?: KekSpec;
   databaseUrl?: string;
+  kubernetes?: StoreKubernetes;
   /** The script of the store, if not its sources. */
   main?: string;
   /** Beside our own environment. */
@@ -59,6 +60,7 @@ export class StoreProcess {
       listenPort: options.port ?? 0,
       ...(options.kek && { kek: options.kek }),
       databaseUrl: options.databaseUrl,
+      ...(options.kubernetes && { kubernetes: options.kubernetes }),
     };
     const control = child.stdio[3] as Duplex;
     control.on('error', () => {});
