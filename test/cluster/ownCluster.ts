@@ -309,8 +309,10 @@ export class OwnCluster implements Cluster {
   async #forward(): Promise<void> {
     // Relative: the path of a socket is short.
     const inDir = (command: string) => ['/bin/sh', '-c', `cd "$0" && exec ${command}`, this.#dir];
-    await this.runOnNode('api-inside', inDir(`socat UNIX-LISTEN:api.sock,fork TCP:127.0.0.1:${PORTS.api}`));
-    const listen = `TCP-LISTEN:${this.#port},bind=127.0.0.1,reuseaddr,backlog=512,fork`;
+    // Without nodelay the end of a long answer waits for the acknowledgement of its beginning, which is late by 40 ms (RFC 1122 section 4.2.3.2).
+    const inside = `socat UNIX-LISTEN:api.sock,fork TCP:127.0.0.1:${PORTS.api},nodelay`;
+    await this.runOnNode('api-inside', inDir(inside));
+    const listen = `TCP-LISTEN:${this.#port},bind=127.0.0.1,reuseaddr,backlog=512,nodelay,fork`;
     const outside = { ...this.#surroundings, enter: undefined };
     const command = inDir(`socat ${listen} UNIX-CONNECT:api.sock`);
     this.#components.set('api-outside', await Component.start('api-outside', command, outside));
