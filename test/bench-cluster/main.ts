@@ -22,9 +22,9 @@ const USAGE =
   'usage: node test/bench-cluster/main.ts [--quick] [--only scale,start,admission,propagation,rollout] [-o json]';
 
 const FULL = {
-  scale: { objects: 5_000, changes: 200, settleSeconds: 60 },
+  scale: { objects: 5_000, changes: 150, settleSeconds: 40 },
   pods: 30,
-  admissionSeconds: 60,
+  admissionSeconds: 30,
   changes: 100,
   rolloutPods: 200,
 };

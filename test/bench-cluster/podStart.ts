@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { nowMs } from '../bench-store/messages.ts';
 import { percentiles } from '../bench-store/percentiles.ts';
 import { type Installed, jsonLines, NAMESPACE, until } from './installed.ts';
@@ -11,6 +12,12 @@ const AGENT = `
     const { status } = await fetch(process.env.TARGET);
     console.log(JSON.stringify({ answeredMs: Date.now(), status }));
   }`;
+
+const TEARDOWN_MS = 500;
+
+interface PodStatus {
+  status: { containerStatuses?: { name: string; state: { terminated?: { exitCode: number } } }[] };
+}
 
 interface Started {
   /** Since the request that created the pod was sent. */
@@ -55,16 +62,20 @@ async function startOne(installed: Installed, name: string, isLabelled: boolean)
   const command = ['/usr/local/bin/node', '--input-type=module', '--eval', AGENT, isLabelled ? 'asking' : 'silent'];
   const sentMs = nowMs();
   await client.create(PODS, installed.pod(name, command, { labelled: isLabelled }));
-  await until(`${name} has run to its end`, async () => {
-    const { status } = await client.get<{ status: { phase: string } }>(`${PODS}/${name}`);
-    if (status.phase === 'Failed') throw new Error(`${name} failed: ${await installed.logs(name)}`);
-    return status.phase === 'Succeeded';
+  await until(`the agent of ${name} has run to its end`, async () => {
+    const { status } = await client.get<PodStatus>(`${PODS}/${name}`);
+    const ended = status.containerStatuses?.find((one) => one.name === 'agent')?.state.terminated;
+    if (ended !== undefined && ended.exitCode !== 0)
+      throw new Error(`${name} ended with ${ended.exitCode}: ${await installed.logs(name)}`);
+    return ended !== undefined;
   });
   const said = Object.assign(
     {},
     ...jsonLines<{ startedMs?: number; answeredMs?: number; status?: number }>(await installed.logs(name)),
   );
   await client.delete(`${PODS}/${name}`, { gracePeriodSeconds: 0 });
+  // What is left of it goes before the next one is measured.
+  await delay(TEARDOWN_MS);
   if (isLabelled && said.status !== 200) throw new Error(`${name}'s first request was answered ${said.status}`);
   return { startedMs: said.startedMs - sentMs, ...(isLabelled && { answeredMs: said.answeredMs - sentMs }) };
 }

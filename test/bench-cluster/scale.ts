@@ -84,7 +84,11 @@ async function bundledOperator(): Promise<string> {
 /** Returns the namespaces. */
 async function fill(world: KubeWorld, count: number): Promise<string[]> {
   const namespaces = Array.from({ length: Math.ceil(count / PER_NAMESPACE) }, (_, i) => `team-${i}`);
-  for (const namespace of namespaces) await world.namespace(namespace);
+  for (const namespace of namespaces) {
+    await world.namespace(namespace);
+    // No controller is there to make it, and without it there are no pods.
+    await world.client.create(`/api/v1/namespaces/${namespace}/serviceaccounts`, { metadata: { name: 'default' } });
+  }
   let next = 0;
   const worker = async () => {
     for (let i = next++; i < count; i = next++) {
