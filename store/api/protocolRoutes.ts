@@ -197,13 +197,18 @@ export function protocolRoutes(app: FastifyInstance, store: Store, pods?: PodIde
   });
 }
 
-/** One that is not known may have joined at another replica a moment ago. @throws NotAuthenticated, IdentityRevoked, StorageFailed */
+/**
+ * One that is not known may have joined at another replica a moment ago, and by an intermediate that has just begun there: TLS has verified
+ * it up to a root of ours. @throws NotAuthenticated, IdentityRevoked, StorageFailed
+ */
 async function identify(store: Store, socket: TLSSocket): Promise<Identity> {
   try {
     return store.peers.identify(socket);
   } catch (error) {
-    if (storeErrorCode(error) !== 'IdentityRevoked') throw error;
+    const ofUnknownIssuer = storeErrorCode(error) === 'NotAuthenticated' && socket.authorized;
+    if (!ofUnknownIssuer && storeErrorCode(error) !== 'IdentityRevoked') throw error;
     await store.repository.caughtUp();
+    if (ofUnknownIssuer) await store.ca.reload();
     return store.peers.identify(socket);
   }
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSecureContext, createServer, type SecureContext, type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { createSecureContext, createServer } from 'node:tls';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { JoinTokenAnswer } from '../../api/admin.ts';
 import { STORE_DNS_NAME } from '../../api/protocol.ts';
@@ -10,18 +10,16 @@ import { systemClock } from '../../lib/clock.ts';
 import { stateFiles } from '../../lib/stateDir.ts';
 import { generateP256, issueCertificate, toPem } from '../../lib/x509.ts';
 import { Connections } from '../../sidecar/link/connections.ts';
-import { EventStream } from '../../sidecar/link/eventStream.ts';
 import { Identity } from '../../sidecar/link/identity.ts';
 import { StoreReplicas } from '../../sidecar/link/storeReplicas.ts';
 import { until } from '../../sidecar/link/testkit.ts';
+import { RotatingClient } from '../../test/store/rotatingClient.ts';
 import { admin, json, SESSION } from '../../test/store/storeClient.ts';
 import { type RunningStore, startStore } from '../app.ts';
 import { silentLog } from '../testing/core.ts';
 import { ensureKekFile } from '../vault/kekFile.ts';
 
 const CLIENTS = 20;
-const BODY = JSON.stringify({ records: [], dropped: 0 });
-const REQUEST = `POST /v1/usage HTTP/1.1\r\nhost: ${STORE_DNS_NAME}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`;
 
 let dir: string;
 let store: RunningStore;
@@ -65,115 +63,10 @@ async function bootstrap() {
   return { storeUrl: store.storeUrl, trustBundlePem: trustBundlePem!, joinToken };
 }
 
-/** What a sidecar has open, and beside that a handshake whenever the one before is done. */
-class Client {
-  readonly failures: string[] = [];
-  handshakes = 0;
-  resumed = 0;
-  requests = 0;
-  readonly #identity: Identity;
-  readonly #events: EventStream;
-  #session: Buffer | undefined;
-  #context: SecureContext | undefined;
-  #over = false;
-  #loops: Promise<unknown> | undefined;
-
-  private constructor(identity: Identity) {
-    this.#identity = identity;
-    const fail = (why: string) => this.failures.push(why);
-    this.#events = new EventStream({
-      replicas: identity.replicas,
-      context: () => identity.context,
-      event: (event) => {
-        if (event.type === 'renew') identity.renewWithin(event.withinSeconds);
-      },
-      log: { ...silentLog, warn: (details: object) => fail(JSON.stringify(details)) },
-      revoked: fail,
-    });
-  }
-
-  static async join(): Promise<Client> {
-    const log = silentLog;
-    const failures: string[] = [];
-    const options = {
-      clock: systemClock,
-      log,
-      bootstrap: await bootstrap(),
-      revoked: (why: string) => failures.push(why),
-    };
-    const client = new Client(await Identity.join(options));
-    client.#loops = Promise.all([client.#handshake(false), client.#handshake(true), client.#open()]);
-    return client;
-  }
-
-  async stop(): Promise<void> {
-    this.#over = true;
-    await this.#loops;
-    this.#events.close();
-    this.#identity.close();
-  }
-
-  /** New connections, full handshakes or by session resumption. */
-  async #handshake(resume: boolean): Promise<void> {
-    while (!this.#over) {
-      try {
-        await this.#connect(resume);
-      } catch (error) {
-        this.failures.push(`handshake: ${(error as Error).message}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-  }
-
-  #connect(resume: boolean): Promise<void> {
-    const { context, replicas } = this.#identity;
-    return new Promise((resolve, reject) => {
-      // A ticket stands for the certificate that it was given for.
-      if (context !== this.#context) this.#session = undefined;
-      this.#context = context;
-      const session = resume ? this.#session : undefined;
-      const tls: TLSSocket = tlsConnect({
-        ...replicas.current,
-        secureContext: context,
-        servername: STORE_DNS_NAME,
-        ...(session && { session }),
-      });
-      let answer = '';
-      tls.on('session', (ticket) => {
-        if (resume && context === this.#identity.context) this.#session = ticket;
-      });
-      tls.once('secureConnect', () => {
-        this.handshakes += 1;
-        if (tls.isSessionReused()) this.resumed += 1;
-        tls.write(REQUEST);
-      });
-      tls.on('data', (chunk) => {
-        answer += chunk;
-        if (answer.includes('\r\n')) tls.destroy();
-      });
-      tls.once('error', reject);
-      tls.once('close', () =>
-        answer.startsWith('HTTP/1.1 204 ') ? resolve() : reject(new Error(answer.split('\r\n')[0] || 'no answer')),
-      );
-    });
-  }
-
-  /** Requests on connections that stay open. */
-  async #open(): Promise<void> {
-    while (!this.#over) {
-      await this.#identity.client.report({ records: [], dropped: 0 }).then(
-        () => {
-          this.requests += 1;
-        },
-        (error: Error) => this.failures.push(`request: ${error.message}`),
-      );
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-  }
-}
-
 test('20 clients that connect all the time see a rotation of the intermediate and one of the root without a failure', async () => {
-  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => Client.join()));
+  const clients = await Promise.all(
+    Array.from({ length: CLIENTS }, async () => RotatingClient.join(await bootstrap())),
+  );
   const [before] = (await status()).roots;
   await call('POST', '/v1/admin/ca/rotate', {});
   await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -185,7 +78,7 @@ test('20 clients that connect all the time see a rotation of the intermediate an
     phases.add(rotation.phase);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  const late = await Client.join();
+  const late = await RotatingClient.join(await bootstrap());
   await new Promise((resolve) => setTimeout(resolve, 1500));
   await Promise.all([...clients, late].map((client) => client.stop()));
   const sum = (what: 'handshakes' | 'resumed' | 'requests') => clients.reduce((all, client) => all + client[what], 0);

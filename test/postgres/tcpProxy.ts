@@ -4,6 +4,8 @@ import { connect, createServer, type Socket } from 'node:net';
 /** A line to the server that a test can cut. */
 export class TcpProxy {
   wasDeaf = false;
+  /** How late answers arrive. */
+  delayMs = 0;
   readonly port: number;
   readonly #server;
   readonly #to: number;
@@ -71,7 +73,9 @@ export class TcpProxy {
       server.write(bytes);
     });
     server.on('data', (bytes) => {
-      if (!deaf) client.write(bytes);
+      if (deaf) return;
+      if (this.delayMs === 0) client.write(bytes);
+      else setTimeout(() => client.write(bytes), this.delayMs);
     });
   }
 }
