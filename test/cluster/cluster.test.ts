@@ -98,9 +98,15 @@ test.runIf(canRun)(
     await ready('server');
     const curl = (url: string) =>
       cluster.kubectl(['exec', 'server', '--', '/usr/bin/curl', '-sS', '--max-time', '5', url]);
-    expect(await curl('http://front/nsswitch.conf')).toEqual({ code: 0, stdout: 'hosts: files dns\n', stderr: '' });
+    // A pod is ready before kube-proxy has led its Service there.
+    const soon = { timeout: 10_000, interval: 200 };
+    await expect
+      .poll(() => curl('http://front/nsswitch.conf'), soon)
+      .toEqual({ code: 0, stdout: 'hosts: files dns\n', stderr: '' });
     expect(await curl('http://front.default.svc.cluster.local/nsswitch.conf')).toMatchObject({ code: 0 });
-    expect(await curl('http://api.example.com/')).toMatchObject({ stdout: 'upstream for api.example.com' });
+    await expect
+      .poll(() => curl('http://api.example.com/'), soon)
+      .toMatchObject({ stdout: 'upstream for api.example.com' });
     expect((await curl('http://not-there.example.com/')).stderr).toContain('Could not resolve host');
   },
   POD_LIMIT_MS,
