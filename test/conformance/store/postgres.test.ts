@@ -99,6 +99,17 @@ test('a change is known elsewhere by notification at once, and by polling where 
   expect(performance.now() - fromMs).toBeLessThan(1_500);
 });
 
+test('other replicas are told of a session that changed', async () => {
+  const url = await server.newDatabase();
+  const [one, two] = [await open(url, 'one'), await open(url, 'two')];
+  await one.transaction((tx) => tx.putSession(session()));
+  const told = await follow(two);
+  const changed = session({ tags: ['code'] });
+  await one.transaction((tx) => tx.changeSession(changed));
+  await two.caughtUp();
+  expect(told).toContainEqual({ kind: 'session', session: changed });
+});
+
 test('a replica that fell behind what the log still has is told the difference', async () => {
   const url = await server.newDatabase();
   const proxy = await TcpProxy.start(server.port);
@@ -108,6 +119,7 @@ test('a replica that fell behind what the log still has is told the difference',
     await tx.putCredential('default/gone', credentialRecord());
     await tx.putCredential('default/kept', credentialRecord());
     await tx.putSession(session());
+    await tx.putSession(session({ id: 'session-2' }));
   });
   const told = await follow(two);
   let detached = 0;
@@ -119,6 +131,7 @@ test('a replica that fell behind what the log still has is told the difference',
     await tx.deleteCredential('default/gone');
     await tx.putCredential('default/new', credentialRecord({ leaseSeconds: 1 }));
     await tx.endSession(session(), 1, 'over');
+    await tx.changeSession(session({ id: 'session-2', tags: ['code'] }));
   });
   await server.query("UPDATE changes SET at = at - interval '1 hour'", url);
   await one.transaction((tx) => tx.prune(0));
@@ -130,6 +143,7 @@ test('a replica that fell behind what the log still has is told the difference',
   expect(told).toEqual(
     expect.arrayContaining([
       { kind: 'session', session: session(), endReason: expect.any(String) },
+      { kind: 'session', session: session({ id: 'session-2', tags: ['code'] }) },
       { kind: 'credential', key: 'default/gone', record: undefined },
       { kind: 'credential', key: 'default/new', record: credentialRecord({ leaseSeconds: 1 }) },
     ]),

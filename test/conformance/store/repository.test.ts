@@ -191,6 +191,22 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
       expect((await repository.load()).sessions).toEqual([session({ id: 'session-2' })]);
     });
 
+    test('a session changes as long as it runs, is told and kept as it is then, and not once it has ended', async () => {
+      await run((tx) => tx.putSession(session()));
+      await repository.load();
+      const told: Change[] = [];
+      repository.onCommit((changes) => told.push(...changes));
+      const changed = session({ tags: ['code'] });
+      expect(await run((tx) => tx.changeSession(changed))).toBe(true);
+      expect(told).toEqual([{ kind: 'session', session: changed }]);
+      await reopen();
+      expect((await repository.load()).sessions).toEqual([changed]);
+      await run((tx) => tx.endSession(changed, 5, 'why'));
+      expect(await run((tx) => tx.changeSession(session()))).toBe(false);
+      expect(await run((tx) => tx.changeSession(session({ id: 'nobody' })))).toBe(false);
+      expect((await repository.load()).sessions).toEqual([]);
+    });
+
     test('revocations until they are lifted', async () => {
       const row: RevocationRow = {
         id: 'r1',
