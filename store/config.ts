@@ -74,6 +74,9 @@ export interface Settings {
   handshakeLimit: number;
   handshakeQueue: number;
   handshakeWaitMs: number;
+  /** Streams and snapshots of one session: as many at once, and as many a second in the long run. */
+  sessionStreamBurst: number;
+  sessionStreamsPerSecond: number;
   /** Streams that are opened a second, and joins, of all sessions. */
   streamsPerSecond: number;
   joinsPerSecond: number;
@@ -132,6 +135,8 @@ export const defaultSettings: Settings = {
   handshakeLimit: 64,
   handshakeQueue: 1_024,
   handshakeWaitMs: 3_000,
+  sessionStreamBurst: 32,
+  sessionStreamsPerSecond: 4,
   streamsPerSecond: 1_000,
   joinsPerSecond: 500,
   strangerLimit: 256,

@@ -6,6 +6,7 @@ import type { Change } from './persist/repository.ts';
 import { RateLimit } from './rateLimit.ts';
 
 export type LimitedWork = 'leases' | 'usage' | 'strictUsage';
+type SessionWork = LimitedWork | 'streams';
 
 /**
  * How much of the store's work one session may ask for, and all of a namespace together. A runaway session meets its own bound
@@ -14,7 +15,7 @@ export type LimitedWork = 'leases' | 'usage' | 'strictUsage';
 export class SessionLimits {
   readonly #clock: Clock;
   readonly #settings: Settings;
-  readonly #sessions = new Map<string, Record<LimitedWork, RateLimit>>();
+  readonly #sessions = new Map<string, Record<SessionWork, RateLimit>>();
   readonly #namespaces = new Map<string, Record<LimitedWork | 'joins', RateLimit>>();
 
   constructor(options: { clock: Clock; settings: Settings }) {
@@ -32,6 +33,12 @@ export class SessionLimits {
       );
   }
 
+  /** What the store can open a second is shared by all sessions; this is what one may have of it. @throws TooManyRequests */
+  takeStream(session: Session): void {
+    if (!this.#session(session.id).streams.take())
+      throw storeError('TooManyRequests', 'The session opens too many event streams or asks for too many snapshots.');
+  }
+
   /** @throws Overloaded */
   takeJoin(namespace: string): void {
     if (!this.#namespace(namespace).joins.take())
@@ -47,7 +54,7 @@ export class SessionLimits {
     }
   }
 
-  #session(id: string): Record<LimitedWork, RateLimit> {
+  #session(id: string): Record<SessionWork, RateLimit> {
     let limits = this.#sessions.get(id);
     if (limits === undefined) {
       const s = this.#settings;
@@ -55,6 +62,7 @@ export class SessionLimits {
         leases: this.#rate(s.leaseBurst, s.leasesPerSecond),
         usage: this.#rate(s.usageBurst, s.usagePerSecond),
         strictUsage: this.#rate(s.strictUsageBurst, s.strictUsagePerSecond),
+        streams: this.#rate(s.sessionStreamBurst, s.sessionStreamsPerSecond),
       };
       this.#sessions.set(id, limits);
     }

@@ -107,6 +107,7 @@ export function protocolRoutes(app: FastifyInstance, store: Store, pods?: PodIde
     await store.repository.caughtUp();
     // Between the hook and here the session may have ended; from here on the hub is told.
     if (!store.identities.alive(session(request))) throw storeError('IdentityRevoked');
+    store.limits.takeStream(session(request).session);
     store.openings.streams.take();
     const { cursor } = parse(EventsQuery, request.query);
     store.admission.stream(reply.raw, session(request).session);
@@ -115,6 +116,7 @@ export function protocolRoutes(app: FastifyInstance, store: Store, pods?: PodIde
   });
   app.get('/v1/session/snapshot', forSession, async (request, reply) => {
     await store.repository.caughtUp();
+    store.limits.takeStream(session(request).session);
     store.openings.streams.take();
     const { cursor } = parse(EventsQuery, request.query);
     return reply
