@@ -14,7 +14,7 @@ export type Selector =
   | { credential: string }
   | { everything: true };
 
-/** What is withdrawn until it is lifted. A lease or session that was revoked stays so, and is not in the list. */
+/** What is withdrawn until it is lifted. A lease, or a session of no pod, that was revoked stays so, and is not in the list. */
 export interface Revocation {
   /** Says what it stands for, such as `tag:llm` or `role:coder@team`: to revoke the same once more changes nothing. */
   id: string;
@@ -55,7 +55,7 @@ export interface RevocationAnswer {
   dryRun: boolean;
   /** It was so before. */
   already: boolean;
-  /** Absent for a lease and a session: those need no lifting, for they cannot be lifted. */
+  /** Absent for a lease, and for a session that is of no pod: those need no lifting, for they cannot be lifted. */
   revocation?: Revocation;
   /** How many living sessions it hits, and the first of them. */
   sessionCount: number;

@@ -159,6 +159,16 @@ test('with its pod revoked a session ends, and no other begins in that pod until
   await expect(lease(await begin({ pod: POD }))).rejects.toEqual(code('Revoked'));
 });
 
+test('revoked by its id a session of a pod stands against the pod, and a dry run leaves both as they are', async () => {
+  const { session: mine } = await begin({ pod: POD });
+  expect(await revoke({ session: mine.id }, true)).toMatchObject({ dryRun: true, sessionCount: 1 });
+  expect(core.store.identities.session(mine.id)).toBeDefined();
+  expect(core.store.state.revocations.ofPod(POD.uid)).toBeUndefined();
+  expect(await revoke({ session: mine.id })).toMatchObject({ revocation: { id: `pod:${POD.uid}` } });
+  expect(core.store.identities.session(mine.id)).toBeUndefined();
+  await expect(lease(await begin({ pod: POD }))).rejects.toEqual(code('Revoked'));
+});
+
 test('what is revoked while the record of a lease is being written is not given out', async () => {
   const identity = await begin();
   const [leased, revoked] = await Promise.allSettled([lease(identity), revoke({ tag: 'llm' })]);

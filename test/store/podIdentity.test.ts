@@ -309,6 +309,21 @@ test('the trust bundle is published, and changes with it', async () => {
   await expect.poll(async () => (await published())!.match(/BEGIN CERTIFICATE/g)?.length, { timeout: 5_000 }).toBe(2);
 });
 
+test('no token that a pod shows, taken or refused, is in logs, audit, answers or files of the store', async () => {
+  const taken = await tokenFor(await makePod());
+  const refused = await tokenFor(await makePod({ labels: {} }));
+  const answers = [(await ask(taken)).answer, (await ask(refused)).answer];
+  expect(answers.map(({ status }) => status)).toEqual([200, 403]);
+  const entries = JSON.stringify(await auditOf(store));
+  expect(entries).toContain('join.refused');
+  const files = readdirSync(store.stateDir, { recursive: true, withFileTypes: true }).filter((file) => file.isFile());
+  const written = files.map((file) => readFileSync(join(file.parentPath, file.name), 'latin1'));
+  expect(written.some((text) => text.includes('SQLite format 3'))).toBe(true);
+  const texts = [store.log.join(''), entries, ...answers.map(({ body }) => body.toString()), ...written];
+  for (const part of [taken, refused].flatMap((token) => token.split('.').slice(1)))
+    for (const text of texts) expect(text.includes(part)).toBe(false);
+});
+
 test('labels that changed are there after a restart', async () => {
   const client = await operator();
   const pod = await makePod();
