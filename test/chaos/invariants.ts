@@ -13,7 +13,7 @@ import { silentLog } from '../../store/testing/core.ts';
 import { admin, StoreClient } from '../store/storeClient.ts';
 import type { StoreProcess } from '../store/storeProcess.ts';
 import type { Ledger, Member } from './ledger.ts';
-import { KEY, lease, leased, PASSPHRASE, REVOCABLE } from './workload.ts';
+import { currentKek, KEY, lease, leased, PASSPHRASE, REVOCABLE } from './workload.ts';
 
 const ROTATION_LIMIT_MS = 20_000;
 
@@ -25,7 +25,7 @@ export async function check(store: StoreProcess, sidecar: Member, ledger: Ledger
     await checkRevocation(client, ledger);
     await checkSessions(store, ledger);
     await checkAudit(store, ledger);
-    await checkKek(store);
+    await checkKek(store, ledger);
     await checkBackups(ledger);
   } finally {
     client.close();
@@ -104,12 +104,16 @@ async function checkAudit(store: StoreProcess, ledger: Ledger): Promise<void> {
   );
 }
 
-/** A rotation that was begun comes to its end, with everything under one key. */
-async function checkKek(store: StoreProcess): Promise<void> {
+/** A rotation that was begun comes to its end, with everything under one key, and one that was acknowledged is not undone. */
+async function checkKek(store: StoreProcess, ledger: Ledger): Promise<void> {
   const untilMs = performance.now() + ROTATION_LIMIT_MS;
   for (;;) {
-    const { keys, rotation, sealed } = (await admin(store, 'GET', '/v1/admin/kek')).json<KekStatus>();
+    const status = (await admin(store, 'GET', '/v1/admin/kek')).json<KekStatus>();
+    const { keys, rotation, sealed } = status;
     equal(sealed, undefined);
+    const kek = currentKek(status);
+    ok(!ledger.oldKeks.has(kek), `${kek} is in force again after another KEK was acknowledged`);
+    ledger.kekInForce(kek);
     if (rotation === undefined) {
       equal(
         keys.filter(({ dataKeys, ownKeys }) => dataKeys + ownKeys > 0).length,

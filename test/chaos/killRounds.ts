@@ -1,15 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { KekStatus } from '../../api/kek.ts';
+import { admin } from '../store/storeClient.ts';
 import { StoreProcess } from '../store/storeProcess.ts';
 import { check } from './invariants.ts';
 import { Ledger } from './ledger.ts';
 import { Random } from './random.ts';
-import { prepare, UPKEEP, work } from './workload.ts';
+import { currentKek, prepare, UPKEEP, work } from './workload.ts';
 
 /** Longest that a store works before it is killed; over PostgreSQL each write takes longer. */
 const WORK_LIMIT_MS = 150;
 const POSTGRES_WORK_LIMIT_MS = 400;
 /** In how many of the rounds the database server crashes along. */
 const SERVER_ROUNDS = 10;
+
+/** Longest that a work of upkeep is waited for, and how often it is looked at. */
+const ACKNOWLEDGED_LIMIT_MS = 5_000;
+const LOOK_MS = 5;
 
 export interface KillRoundsOptions {
   stateDir: string;
@@ -33,13 +39,17 @@ export async function killRounds(options: KillRoundsOptions): Promise<{ rounds: 
   let store = await start();
   try {
     const sidecar = await prepare(store);
+    ledger.kekInForce(currentKek((await admin(store, 'GET', '/v1/admin/kek')).json<KekStatus>()));
     let round = 0;
     for (; round < rounds && performance.now() < untilMs; round += 1) {
       const upkeep = UPKEEP[round % UPKEEP.length]!;
       const withServer = crashServer !== undefined && round % SERVER_ROUNDS === SERVER_ROUNDS - 1;
       const working = work({ store, sidecar, ledger, random, upkeep, mayFail: withServer });
       working.catch(() => {});
+      const before = ledger.counts[upkeep] ?? 0;
       await delay(random.next() * (databaseUrl === undefined ? WORK_LIMIT_MS : POSTGRES_WORK_LIMIT_MS));
+      // In every other round of each work of upkeep the kill comes after one of it was acknowledged, however long that takes.
+      if (Math.floor(round / UPKEEP.length) % 2 === 0) await acknowledged(ledger, upkeep, before);
       if (withServer) await crashServer();
       await store.kill();
       await working;
@@ -55,4 +65,10 @@ export async function killRounds(options: KillRoundsOptions): Promise<{ rounds: 
   } finally {
     await store.stop();
   }
+}
+
+/** Waits until one more `upkeep` was acknowledged. */
+async function acknowledged(ledger: Ledger, upkeep: string, before: number): Promise<void> {
+  const untilMs = performance.now() + ACKNOWLEDGED_LIMIT_MS;
+  while ((ledger.counts[upkeep] ?? 0) === before && performance.now() < untilMs) await delay(LOOK_MS);
 }

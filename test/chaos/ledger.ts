@@ -17,6 +17,9 @@ export class Ledger {
   uses: { path: string; atMs: number }[] = [];
   living: Member[] = [];
   ended: Member[] = [];
+  /** The KEK that wraps what is new, and those that did before. */
+  kek = '';
+  readonly oldKeks = new Set<string>();
   /** Whole backups. */
   backups: Buffer[] = [];
   /** What was acknowledged, by the path that wrote it. */
@@ -24,6 +27,12 @@ export class Ledger {
 
   count(path: string): void {
     this.counts[path] = (this.counts[path] ?? 0) + 1;
+  }
+
+  /** A KEK that is said to be in force: those of before never come back. */
+  kekInForce(id: string): void {
+    if (this.kek !== '' && this.kek !== id) this.oldKeks.add(this.kek);
+    this.kek = id;
   }
 
   /** Entries of before may be gone from the audit. */

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { decodeFields, encodeFields, MATERIAL_CONTENT_TYPE } from '../../api/fields.ts';
+import type { KekStatus } from '../../api/kek.ts';
 import { LEASE_HEADERS, type StoredCredential } from '../../api/protocol.ts';
 import { keyOfPassphrase, newScryptParameters } from '../../store/backup/passphrase.ts';
 import { credentialRecord, integrationRecord } from '../../store/testing/records.ts';
@@ -43,6 +44,11 @@ export async function prepare(store: StoreProcess): Promise<Member> {
   const sidecar = await StoreClient.join(store, { kind: 'session', session: SESSION });
   sidecar.close();
   return sidecar;
+}
+
+/** The key that wraps what is new. */
+export function currentKek({ keys }: KekStatus): string {
+  return keys.find(({ current }) => current)!.id;
 }
 
 export const lease = (client: StoreClient, credential: string): Promise<Answer> =>
@@ -138,7 +144,12 @@ export async function work(options: {
     },
     [upkeep]: async () => {
       await delay(random.below(20));
-      if (upkeep === 'kek') return done(await admin(store, 'POST', '/v1/admin/kek/rotate', json({})), 200);
+      if (upkeep === 'kek') {
+        const answer = await admin(store, 'POST', '/v1/admin/kek/rotate', json({}));
+        if (!done(answer, 200)) return false;
+        ledger.kekInForce(currentKek(answer.json<KekStatus>()));
+        return true;
+      }
       if (upkeep === 'ca') return done(await admin(store, 'POST', '/v1/admin/ca/rotate', json({ root: false })), 200);
       if (upkeep === 'auditKey') return done(await admin(store, 'POST', '/v1/admin/audit/key'), 200);
       if (upkeep === 'backup') return backUp(store, ledger);
