@@ -73,6 +73,6 @@ function hideDir(command: Command): void {
 }
 
 /** Help of commands that are also those of one machine names them as they are called here. */
-function asPlugin(text: string): string {
+export function asPlugin(text: string): string {
   return text.replace(/(^|Usage: |`| {2}|\| )sidekey(?= [a-z[])/gm, '$1kubectl sidekey');
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { asPlugin, createKubectlProgram } from './kubectlProgram.ts';
 import { createProgram } from './program.ts';
 
 const HEAD = `# The \`sidekey\` command
@@ -20,6 +21,20 @@ errors are JSON.
 export function cliReference(): string {
   const root = createProgram(() => {});
   return [HEAD, ...commandsOf(root).map(({ words, command }) => section(words, command))].join('\n');
+}
+
+const KUBECTL_HEAD = `# The \`kubectl sidekey\` command
+
+<!-- Written from the command tree by \`make goldens\`; a test checks that it is current. -->
+
+The same command line for a cluster: put \`bin/kubectl-sidekey\` on the \`PATH\`. It finds Sidekey by the kubeconfig, as kubectl does; \`--context\`, \`--kubeconfig\` and
+\`--system-namespace\` may stand on any command. Results go to standard output, all else to standard error; with \`-o json\` results and errors are JSON.
+`;
+
+/** docs/reference/kubectl.md: the same of the plug-in. */
+export function kubectlReference(): string {
+  const all = commandsOf(createKubectlProgram({}), 'kubectl sidekey');
+  return [KUBECTL_HEAD, ...all.map(({ words, command }) => asPlugin(section(words, command)))].join('\n');
 }
 
 /** Every command with the words that call it, the root first. */

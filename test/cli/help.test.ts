@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { createProgram } from '../../cli/program.ts';
-import { cliReference, commandsOf } from '../../cli/reference.ts';
+import { cliReference, commandsOf, kubectlReference } from '../../cli/reference.ts';
 import { sidekey } from './sidekey.ts';
 
 const COMMANDS = commandsOf(createProgram(() => {}));
@@ -9,6 +9,13 @@ const reference = cliReference();
 
 test('docs/reference/cli.md is current', async () => {
   await expect(reference).toMatchFileSnapshot('../../docs/reference/cli.md');
+});
+
+test('docs/reference/kubectl.md is current, and calls nothing by the name it has on one machine', async () => {
+  const plugin = kubectlReference();
+  expect(plugin).not.toMatch(/^(Usage: | {2})sidekey /m);
+  for (const section of plugin.split('\n## ').slice(1)) expect(section).toContain('\nExamples:\n  kubectl sidekey');
+  await expect(plugin).toMatchFileSnapshot('../../docs/reference/kubectl.md');
 });
 
 test.for(COMMANDS.map(({ words }) => words))('%s --help prints what the reference has', async (words) => {
