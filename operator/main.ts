@@ -3,14 +3,25 @@ import pino, { type Logger } from 'pino';
 import { systemClock } from '../lib/clock.ts';
 import { type Control, openControl } from '../lib/control.ts';
 import { errorCode, errorText } from '../lib/errors.ts';
+import { KubeClient } from '../lib/kube/client.ts';
+import { inClusterTarget } from '../lib/kube/inCluster.ts';
+import { releaseFinalizers } from './act/kube/releaseFinalizers.ts';
 import { startOperator } from './app.ts';
 import { OperatorBootstrap, problemsOf, readConfig } from './config.ts';
 import { operatorError } from './errors.ts';
 import { startReplica } from './replica.ts';
 
-/** The operator as a process, stopped by SIGTERM: in a cluster by a file of configuration, otherwise bootstrapped by its parent. */
+/** The operator as a process, stopped by SIGTERM: in a cluster by a file of configuration, otherwise bootstrapped by its parent; with --release-finalizers the last act of an uninstall. */
 async function main(log: Logger): Promise<void> {
-  const { config } = parseArgs({ options: { config: { type: 'string' } } }).values;
+  const { config, 'release-finalizers': release } = parseArgs({
+    options: { config: { type: 'string' }, 'release-finalizers': { type: 'boolean' } },
+  }).values;
+  if (release) {
+    const client = new KubeClient(inClusterTarget());
+    await releaseFinalizers({ client, log });
+    await client.close();
+    return;
+  }
   if (config !== undefined) {
     const replica = await startReplica({ config: readConfig(config), clock: systemClock, log, fatal: fatalOf(log) });
     stopBySignal(replica, log);

@@ -10,7 +10,8 @@ const CONCURRENCY = 8;
 const SOON_MS = 250;
 /** A deletion, and with it that of a namespace, never waits longer for the store. */
 const WAIT_LIMIT_MS = 5 * 60_000;
-const FIELD_MANAGER = 'sidekey-finalizer';
+/** Owns the entry in metadata.finalizers, and so may take it out again. */
+export const FINALIZER_MANAGER = 'sidekey-finalizer';
 const GONE = 404;
 const CONFLICT = 409;
 
@@ -111,7 +112,7 @@ export class Finalizers {
       await this.#o.client.apply(
         `/apis/${API_VERSION}/namespaces/${namespace}/credentials/${name}`,
         { apiVersion: API_VERSION, kind: 'Credential', metadata },
-        FIELD_MANAGER,
+        FINALIZER_MANAGER,
       );
     } catch (error) {
       // It is gone, or another by its name: the watch tells.
