@@ -59,6 +59,8 @@ export class CaRotation {
 
   /** A new intermediate, or the begin of a change of the root; does nothing while one is under way. */
   async rotate(what: 'intermediate' | 'root', by: string): Promise<CaStatus> {
+    // Another replica may have changed it a moment ago, and what is begun on an older state is dropped.
+    await this.#o.ca.reload();
     const { state } = this.#o.ca;
     if (what === 'intermediate') await this.#nextIntermediate(rootOf(state, activeIntermediate(state).root), by);
     else if (state.rotation === undefined) await this.#publishRoot(by);
