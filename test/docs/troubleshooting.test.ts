@@ -10,12 +10,7 @@ import { WEBHOOK_ERRORS } from '../../webhook/errors.ts';
 import { ROOT } from './pages.ts';
 
 const PAGE = readFileSync(join(ROOT, 'docs/troubleshooting.md'), 'utf8');
-/** That page is itself written from the table of reasons, by test. */
-const REASONS = [
-  ...readFileSync(join(ROOT, 'docs/conditions.md'), 'utf8')
-    .split('\n## Reasons\n')[1]!
-    .matchAll(/^\| `(\w+)` \|/gm),
-].map(([, reason]) => reason!);
+const REASONS = Object.keys(CONDITION_REASONS);
 const TABLES = {
   sidecar: REFUSALS,
   store: STORE_ERRORS,
