@@ -22,7 +22,7 @@ const USAGE =
   'usage: node test/bench-cluster/main.ts [--quick] [--only scale,start,admission,propagation,rollout] [-o json]';
 
 const FULL = {
-  scale: { objects: 5_000, changes: 150, settleSeconds: 40 },
+  scale: { objects: 5_000, changes: 80, settleSeconds: 20 },
   pods: 30,
   admissionSeconds: 30,
   changes: 100,
