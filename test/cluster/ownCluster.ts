@@ -142,7 +142,11 @@ export class OwnCluster implements Cluster {
     resumed: boolean;
   }): Promise<OwnCluster> {
     const { dir, machine, name, owner, port } = options;
-    const surroundings = { logDir: join(dir, 'logs'), kept: owner === undefined, enter: machine.enter };
+    const surroundings = {
+      logDir: join(dir, 'logs'),
+      kept: owner === undefined || options.resumed,
+      enter: machine.enter,
+    };
     const url = `https://127.0.0.1:${port}`;
     const within = { dir, surroundings, nodeAddress: NODE_ADDRESS, ports: PORTS, url, etcdDir: '/run/etcd' };
     const plane = await ControlPlane.prepare({ controllers: true, within });
