@@ -358,9 +358,13 @@ test('while the API server is away pods are asked to come again, and those that 
   const known = await joinAs(await tokenFor(await makePod()));
   const token = await tokenFor(await makePod());
   const restarted = plane.restart(3_000);
-  await expect.poll(() => refusal(token), { interval: 100 }).toBe('503 KubernetesUnavailable');
-  const { answer } = await ask(token);
-  if (answer.status === 503) expect(answer.headers['retry-after']).toMatch(/^[0-9]+$/);
+  const refused = async () => {
+    const { answer } = await ask(token);
+    return { status: answer.status, ...answer.json<object>(), retryAfter: answer.headers['retry-after'] };
+  };
+  await expect
+    .poll(refused, { interval: 100 })
+    .toMatchObject({ status: 503, code: 'KubernetesUnavailable', retryAfter: expect.stringMatching(/^[0-9]+$/) });
   const renewed = await known.call('POST', '/v1/renew', json({ publicKeyPem: clientKey().publicKeyPem }));
   expect(renewed.status).toBe(200);
   await restarted;

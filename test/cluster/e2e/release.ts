@@ -15,6 +15,11 @@ export interface ReleaseOptions {
 /** What a person would do by docs/kubernetes/quickstart.md. @throws Error with what helm says */
 export async function installRelease(cluster: Cluster, options: ReleaseOptions): Promise<void> {
   await helm(cluster, ['install', 'sidekey-crds', join(CHARTS, 'sidekey-crds'), '--namespace', 'default']);
+  await installSidekey(cluster, options);
+}
+
+/** The same where the kinds are there. */
+export async function installSidekey(cluster: Cluster, options: ReleaseOptions): Promise<void> {
   await helm(cluster, [
     ...['install', 'sidekey', join(CHARTS, 'sidekey'), '--namespace', SYSTEM_NAMESPACE, '--create-namespace'],
     ...valuesOf(options),

@@ -10,6 +10,7 @@ declare module 'vitest' {
     kubeconfigFile: string;
     agentImage: string;
     sidekeyImage: string;
+    extraCaPem: string;
   }
 }
 
@@ -34,6 +35,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide('kubeconfigFile', cluster.kubeconfigFile);
     project.provide('agentImage', agent);
     project.provide('sidekeyImage', sidekey);
+    project.provide('extraCaPem', caPem);
   } catch (error) {
     await keepLogs(cluster, say);
     await cluster.stop();
