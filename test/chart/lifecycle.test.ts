@@ -123,7 +123,8 @@ describe('a release', () => {
   });
 
   test('its removal leaves the key and the CRDs, and nothing else', async () => {
-    await installation.helm('uninstall', 'sidekey');
+    // Its hook is a Job, and there is no node here to run it: the tests on a whole cluster do.
+    await installation.helm('uninstall', 'sidekey', '--no-hooks');
     expect(await objectsOf(installation)).toEqual([
       'CustomResourceDefinition credentials.sidekey.dev',
       'CustomResourceDefinition integrations.sidekey.dev',
@@ -144,7 +145,7 @@ describe('a release', () => {
   });
 
   test('a Secret of that name that somebody else has made is used as it is', async () => {
-    await installation.helm('uninstall', 'sidekey');
+    await installation.helm('uninstall', 'sidekey', '--no-hooks');
     await admin().delete(KEK);
     const own = { metadata: { name: 'sidekey-kek' }, data: { own: kek['kek-2'] } };
     await admin().create(`/api/v1/namespaces/${RELEASE_NAMESPACE}/secrets`, own);
