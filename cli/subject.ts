@@ -1,4 +1,5 @@
 import { LabelName, WordName } from '../api/metadata.ts';
+import { subjectsMatch } from '../api/subjectsMatch.ts';
 import { type IntegrationObject, namespaceOf, type Subject } from '../store/grants.ts';
 
 import { usageError } from './errors.ts';
@@ -38,7 +39,7 @@ export function subjectHints(
   subject: Subject,
 ): string[] {
   const missed = objects.integrations.filter(
-    ({ key, record }) => namespaceOf(key) !== subject.namespace || !matches(record.subjects, subject),
+    ({ key, record }) => namespaceOf(key) !== subject.namespace || !subjectsMatch(record.subjects, subject),
   );
   const hints = missed.map(({ key, record }) => {
     const { tags, roles, serviceAccounts } = record.subjects;
@@ -54,15 +55,6 @@ export function subjectHints(
     return `Integration ${key} would match with ${flags.join(' ')}`;
   });
   return [...hints, ...objects.notInForce].slice(0, HINTS_SHOWN);
-}
-
-/** The labels only; namespaces and Credentials may stand in the way too, of which the conditions speak. */
-function matches({ tags, roles, serviceAccounts }: IntegrationObject['record']['subjects'], subject: Subject): boolean {
-  return (
-    (tags === undefined || tags.some((tag) => subject.tags.includes(tag))) &&
-    (roles === undefined || (subject.role !== undefined && roles.includes(subject.role))) &&
-    (serviceAccounts === undefined || serviceAccounts.includes(subject.serviceAccount))
-  );
 }
 
 const HINTS_SHOWN = 5;

@@ -2,6 +2,7 @@ import type { Grant } from '../api/grant.ts';
 import { hostWithin } from '../api/host.ts';
 import type { CredentialRecord, IntegrationRecord } from '../api/protocol.ts';
 import type { Session } from '../api/session.ts';
+import { subjectsMatch } from '../api/subjectsMatch.ts';
 
 /** Who asks, as far as a grant depends on it. */
 export type Subject = Pick<Session, 'namespace' | 'serviceAccount' | 'role' | 'tags'>;
@@ -39,7 +40,7 @@ export function grantOf(
   const { key, record } = integration;
   const namespace = namespaceOf(key);
   if (namespace !== session.namespace || credential === undefined) return undefined;
-  if (!matches(record.subjects, session)) return undefined;
+  if (!subjectsMatch(record.subjects, session)) return undefined;
   if (!consumerAllowed(namespace, record.credential, credential)) return undefined;
   if (!record.hosts.every((host) => credential.hosts.some((outer) => hostWithin(host, outer)))) return undefined;
   const { subjects: _, ...grant } = record;
@@ -49,17 +50,6 @@ export function grantOf(
     ...(credential.auditStrict && { auditStrict: true }),
     ...(credential.maxUses !== undefined && { single: true }),
   };
-}
-
-/** AND across the lists that are given, OR within one; no list at all matches nobody. */
-function matches(subjects: IntegrationRecord['subjects'], session: Subject): boolean {
-  const { tags, roles, serviceAccounts } = subjects;
-  if (tags === undefined && roles === undefined && serviceAccounts === undefined) return false;
-  return (
-    (tags === undefined || tags.some((tag) => session.tags.includes(tag))) &&
-    (roles === undefined || (session.role !== undefined && roles.includes(session.role))) &&
-    (serviceAccounts === undefined || serviceAccounts.includes(session.serviceAccount))
-  );
 }
 
 function consumerAllowed(namespace: string, credentialKey: string, credential: CredentialRecord): boolean {
