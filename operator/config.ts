@@ -1,18 +1,14 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import type { OperatorBootstrap as OperatorBootstrapType } from '../api/bootstrap.ts';
 import { LabelName, SubdomainName } from '../api/metadata.ts';
 import { SIDECAR_PATHS } from '../api/pods.ts';
-import { errorText } from '../lib/errors.ts';
+import { ApiServer, parseConfigFile, StoreUrls } from '../lib/configFile.ts';
 import { operatorError } from './errors.ts';
-
-const isHttpsUrl = (url: string) => z.url({ protocol: /^https$/ }).safeParse(url).success;
-const StoreUrl = z.string().refine((urls) => urls.split(',').every(isHttpsUrl), 'https:// URLs with commas between');
 
 /** What the parent process hands over on file descriptor 3. */
 export const OperatorBootstrap = z.strictObject({
   part: z.literal('operator'),
-  storeUrl: StoreUrl,
+  storeUrl: StoreUrls,
   trustBundlePem: z.string().min(1),
   joinToken: z.string().min(1),
   folder: z.string().min(1),
@@ -23,7 +19,7 @@ export type OperatorBootstrap = OperatorBootstrapType;
 /** What the file says that an operator in a cluster is started with. */
 export const OperatorConfig = z.strictObject({
   part: z.literal('operator'),
-  storeUrl: StoreUrl,
+  storeUrl: StoreUrls,
   metricsHost: z.string().min(1).default('0.0.0.0'),
   metricsPort: z.int().min(0).max(65_535).default(9090),
   /** Of the projected token by which the store is joined; read anew at each join. */
@@ -47,30 +43,12 @@ export const OperatorConfig = z.strictObject({
       .optional(),
     /** Unlike any other replica's: the host name, which is the pod's, if left out. */
     identity: z.string().min(1).optional(),
-    apiServer: z
-      .strictObject({
-        url: z.string().optional(),
-        caFile: z.string().optional(),
-        tokenFile: z.string().optional(),
-      })
-      .optional(),
+    apiServer: ApiServer.optional(),
   }),
 });
 export type OperatorConfig = z.infer<typeof OperatorConfig>;
 
 /** @throws ConfigInvalid */
 export function readConfig(file: string): OperatorConfig {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw operatorError('ConfigInvalid', `The file ${file} cannot be read: ${errorText(error)}.`);
-  }
-  const parsed = OperatorConfig.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw operatorError('ConfigInvalid', `The file ${file} is not valid: ${problemsOf(parsed.error)}.`);
-}
-
-export function problemsOf(error: z.ZodError): string {
-  return error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
+  return parseConfigFile(file, OperatorConfig, (message) => operatorError('ConfigInvalid', message));
 }

@@ -1,13 +1,14 @@
 import { parseArgs } from 'node:util';
 import pino, { type Logger } from 'pino';
 import { systemClock } from '../lib/clock.ts';
+import { problemsOf } from '../lib/configFile.ts';
 import { type Control, openControl } from '../lib/control.ts';
 import { errorCode, errorText } from '../lib/errors.ts';
 import { KubeClient } from '../lib/kube/client.ts';
 import { inClusterTarget } from '../lib/kube/inCluster.ts';
 import { releaseFinalizers } from './act/kube/releaseFinalizers.ts';
 import { startOperator } from './app.ts';
-import { OperatorBootstrap, problemsOf, readConfig } from './config.ts';
+import { OperatorBootstrap, readConfig } from './config.ts';
 import { operatorError } from './errors.ts';
 import { startReplica } from './replica.ts';
 

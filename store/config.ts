@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { StoreBootstrap as StoreBootstrapType } from '../api/bootstrap.ts';
 import { LabelName, SubdomainName } from '../api/metadata.ts';
+import { ApiServer } from '../lib/configFile.ts';
 import { KekSpec } from './vault/kekSpec.ts';
 
 export const DatabaseUrl = z.string().regex(/^postgres(ql)?:\/\//, 'must begin with postgres://');
@@ -20,13 +21,7 @@ export const StoreBootstrap = z.strictObject({
     .strictObject({
       operator: z.strictObject({ namespace: LabelName, serviceAccount: SubdomainName }),
       trustConfigMap: z.strictObject({ namespace: LabelName, name: SubdomainName }).optional(),
-      apiServer: z
-        .strictObject({
-          url: z.string().optional(),
-          caFile: z.string().optional(),
-          tokenFile: z.string().optional(),
-        })
-        .optional(),
+      apiServer: ApiServer.optional(),
     })
     .optional(),
 }) satisfies z.ZodType<StoreBootstrapType>;

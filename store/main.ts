@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import pino, { type Logger } from 'pino';
 import { systemClock } from '../lib/clock.ts';
+import { problemsOf, readConfigFile } from '../lib/configFile.ts';
 import { type Control, openControl } from '../lib/control.ts';
 import { keepOutOfCoreDumps } from '../lib/coreDump.ts';
 import { errorText } from '../lib/errors.ts';
@@ -19,7 +19,7 @@ async function main(control: Control | undefined, log: Logger): Promise<void> {
     if (waiting) process.exit(0);
   });
   const store = await startStore({
-    bootstrap: bootstrapOf(control?.bootstrap ?? readConfig()),
+    bootstrap: bootstrapOf(control?.bootstrap ?? readConfigFile(configFile!, invalid)),
     clock: systemClock,
     log,
     sealed: ({ code, message }) => control?.ready({ type: 'sealed', code, message }),
@@ -45,20 +45,14 @@ async function main(control: Control | undefined, log: Logger): Promise<void> {
   control?.ready({ type: 'ready', storeUrl, trustBundlePem, ...(metricsPort !== undefined && { metricsPort }) });
 }
 
-/** What `--config FILE` holds. @throws BootstrapInvalid */
-function readConfig(): unknown {
-  try {
-    return JSON.parse(readFileSync(configFile!, 'utf8'));
-  } catch (error) {
-    throw storeError('BootstrapInvalid', `The file ${configFile} cannot be read: ${errorText(error)}.`);
-  }
-}
-
 function bootstrapOf(value: unknown): StoreBootstrap {
   const parsed = StoreBootstrap.safeParse(value);
   if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  throw storeError('BootstrapInvalid', `The bootstrap of the store is not valid: ${problems.join('; ')}.`);
+  throw invalid(`The bootstrap of the store is not valid: ${problemsOf(parsed.error)}.`);
+}
+
+function invalid(message: string): Error {
+  return storeError('BootstrapInvalid', message);
 }
 
 keepOutOfCoreDumps();

@@ -1,10 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { LabelName, SubdomainName } from '../api/metadata.ts';
-import { errorText } from '../lib/errors.ts';
+import { ApiServer, parseConfigFile, StoreUrls } from '../lib/configFile.ts';
 import { webhookError } from './errors.ts';
 
-const isHttpsUrl = (url: string) => z.url({ protocol: /^https$/ }).safeParse(url).success;
 const Port = z.int().min(0).max(65_535);
 const Quantities = z.record(z.string(), z.string());
 
@@ -14,7 +12,7 @@ const RESOURCES = { requests: { cpu: '20m', memory: '64Mi' }, limits: { memory: 
 /** What the file says that the webhook is started with. */
 export const WebhookConfig = z.strictObject({
   part: z.literal('webhook'),
-  storeUrl: z.string().refine((urls) => urls.split(',').every(isHttpsUrl), 'https:// URLs with commas between'),
+  storeUrl: StoreUrls,
   listenHost: z.string().min(1).default('0.0.0.0'),
   listenPort: Port.default(8443),
   metricsHost: z.string().min(1).default('0.0.0.0'),
@@ -36,27 +34,12 @@ export const WebhookConfig = z.strictObject({
     namespace: LabelName,
     tlsSecret: SubdomainName.default('sidekey-webhook-tls'),
     trustConfigMap: SubdomainName.default('sidekey-trust'),
-    apiServer: z
-      .strictObject({
-        url: z.string().optional(),
-        caFile: z.string().optional(),
-        tokenFile: z.string().optional(),
-      })
-      .optional(),
+    apiServer: ApiServer.optional(),
   }),
 });
 export type WebhookConfig = z.infer<typeof WebhookConfig>;
 
 /** @throws ConfigInvalid */
 export function readConfig(file: string): WebhookConfig {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw webhookError('ConfigInvalid', `The file ${file} cannot be read: ${errorText(error)}.`);
-  }
-  const parsed = WebhookConfig.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
-  throw webhookError('ConfigInvalid', `The file ${file} is not valid: ${problems}.`);
+  return parseConfigFile(file, WebhookConfig, (message) => webhookError('ConfigInvalid', message));
 }
