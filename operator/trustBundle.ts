@@ -1,19 +1,13 @@
-import type { V1ConfigMap } from '@kubernetes/client-node';
 import type { Clock } from '../lib/clock.ts';
 import type { KubeClient } from '../lib/kube/client.ts';
-import { Reflector, type ReflectorState } from '../lib/kube/reflector.ts';
+import { OneObject } from '../lib/kube/oneObject.ts';
+import type { ReflectorState } from '../lib/kube/reflector.ts';
+import { trustBundleOf } from '../lib/kube/trustConfigMap.ts';
 import type { Logger } from '../lib/log.ts';
-
-/** Key of the ConfigMap that the store writes. */
-const PEM_KEY = 'ca.pem';
-
-interface Bundle {
-  pem: string | undefined;
-}
 
 /** What the store is trusted by, out of the ConfigMap that it keeps, followed as that changes. */
 export class TrustBundle {
-  readonly #reflector: Reflector<Bundle>;
+  readonly #configMap: OneObject<{ pem: string }>;
   readonly #first = Promise.withResolvers<void>();
   #pem = '';
 
@@ -26,18 +20,14 @@ export class TrustBundle {
     log: Logger;
     onChange: () => void;
   }) {
-    const { client, clock, log, name, namespace, onChange } = options;
-    this.#reflector = new Reflector<Bundle>({
-      client,
+    const { namespace, onChange, ...rest } = options;
+    this.#configMap = new OneObject({
+      ...rest,
       path: `/api/v1/namespaces/${namespace}/configmaps`,
-      query: { fieldSelector: `metadata.name=${name}` },
-      clock,
-      log,
-      keep: (object) => ({ pem: (object as V1ConfigMap).data?.[PEM_KEY] }),
-      onChange: ({ after }) => {
-        // One that is gone for a moment says nothing.
-        if (after?.pem === undefined || after.pem === this.#pem) return;
-        this.#pem = after.pem;
+      read: trustBundleOf,
+      onChange: ({ pem }) => {
+        if (pem === this.#pem) return;
+        this.#pem = pem;
         this.#first.resolve();
         onChange();
       },
@@ -49,11 +39,11 @@ export class TrustBundle {
   }
 
   get state(): ReflectorState {
-    return this.#reflector.state;
+    return this.#configMap.state;
   }
 
   start(): void {
-    this.#reflector.start();
+    this.#configMap.start();
   }
 
   /** Resolves when there is one. */
@@ -62,6 +52,6 @@ export class TrustBundle {
   }
 
   close(): void {
-    this.#reflector.close();
+    this.#configMap.close();
   }
 }

@@ -4,7 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fastify from 'fastify';
 import type { Clock } from '../lib/clock.ts';
 import { errorCode, errorText } from '../lib/errors.ts';
-import type { KubeClient, KubeObject } from '../lib/kube/client.ts';
+import type { KubeClient } from '../lib/kube/client.ts';
+import { OneObject } from '../lib/kube/oneObject.ts';
+import { trustBundleOf } from '../lib/kube/trustConfigMap.ts';
 import type { Logger } from '../lib/log.ts';
 import { MetricsServer } from '../lib/metricsServer.ts';
 import { portInUse } from '../lib/portOwner.ts';
@@ -12,7 +14,6 @@ import type { WebhookConfig } from './config.ts';
 import { webhookError } from './errors.ts';
 import type { InjectSettings } from './inject/settings.ts';
 import { ClusterObjects } from './known/clusterObjects.ts';
-import { OneObject } from './known/oneObject.ts';
 import { WebhookMetrics } from './metrics.ts';
 import { AdmissionReview } from './review/admissionReview.ts';
 import { type Answer, answerReview, refused } from './review/answerReview.ts';
@@ -53,7 +54,7 @@ export async function startWebhook({
     ...follow,
     path: `/api/v1/namespaces/${namespace}/configmaps`,
     name: trustConfigMap,
-    read: (object) => trustOf(object),
+    read: trustBundleOf,
   });
   const certificate = new OneObject<Certificate>({
     ...follow,
@@ -164,9 +165,4 @@ export async function startWebhook({
       await kube.close();
     },
   };
-}
-
-function trustOf(object: KubeObject): { pem: string } | undefined {
-  const pem = (object as { data?: Record<string, string> }).data?.['ca.pem'] ?? '';
-  return pem.includes('-----BEGIN CERTIFICATE-----') ? { pem } : undefined;
 }

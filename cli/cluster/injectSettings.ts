@@ -1,12 +1,13 @@
-import { Credential } from '../../api/credential.ts';
-import { Integration } from '../../api/integration.ts';
-import { placeholderOf } from '../../api/placeholder.ts';
+import { API_VERSION } from '../../api/metadata.ts';
+import type { KubeObject } from '../../lib/kube/client.ts';
+import { trustBundleOf } from '../../lib/kube/trustConfigMap.ts';
 import { WebhookConfig } from '../../webhook/config.ts';
 import type { InjectSettings, NamespaceObjects } from '../../webhook/inject/settings.ts';
+import { knownCredential, knownIntegration } from '../../webhook/known/clusterObjects.ts';
 import { CliError } from '../errors.ts';
 import { type Access, release, told } from './access.ts';
 
-interface ConfigMap {
+interface ConfigMap extends KubeObject {
   data?: Record<string, string>;
 }
 
@@ -34,32 +35,24 @@ export async function injectSettings(access: Access, namespace: string): Promise
     clusterDomain,
     apiServerAddress: service.spec.clusterIP,
     namespace,
-    trustBundlePem: trust.data?.['ca.pem'] ?? '',
+    trustBundlePem: trustBundleOf(trust)?.pem ?? '',
     objects: await objectsOf(access, namespace),
   };
 }
 
 async function objectsOf({ client }: Access, namespace: string): Promise<NamespaceObjects> {
-  const path = `/apis/sidekey.dev/v1alpha1/namespaces/${namespace}`;
-  const credentials = await told(() => client.list<unknown>(`${path}/credentials`));
-  const integrations = await told(() => client.list<unknown>(`${path}/integrations`));
-  return {
-    credentials: new Map(
-      valid(credentials.items, Credential).map(({ metadata, spec }) => [
-        metadata.name,
-        { placeholder: placeholderOf({ key: `${metadata.namespace}/${metadata.name}`, hosts: spec.hosts }) },
-      ]),
-    ),
-    integrations: new Map(valid(integrations.items, Integration).map(({ metadata, spec }) => [metadata.name, spec])),
+  const known = async <T>(plural: string, read: (object: KubeObject) => T | undefined) => {
+    const path = `/apis/${API_VERSION}/namespaces/${namespace}/${plural}`;
+    const { items } = await told(() => client.list<KubeObject>(path));
+    return new Map(
+      items.flatMap((object): [string, T][] => {
+        const value = read(object);
+        return value === undefined ? [] : [[object.metadata?.name ?? '', value]];
+      }),
+    );
   };
-}
-
-function valid<T>(
-  items: readonly unknown[],
-  schema: { safeParse(value: unknown): { success: boolean; data?: T } },
-): T[] {
-  return items.flatMap((item) => {
-    const parsed = schema.safeParse(item);
-    return parsed.success ? [parsed.data!] : [];
-  });
+  return {
+    credentials: await known('credentials', knownCredential),
+    integrations: await known('integrations', knownIntegration),
+  };
 }

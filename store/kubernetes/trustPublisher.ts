@@ -1,6 +1,7 @@
 import { Backoff } from '../../lib/backoff.ts';
 import { errorText } from '../../lib/errors.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
+import { TRUST_KEY } from '../../lib/kube/trustConfigMap.ts';
 import type { Logger } from '../../lib/log.ts';
 
 const FIELD_MANAGER = 'sidekey-store';
@@ -49,7 +50,7 @@ export class TrustPublisher {
     while (!this.#stop.signal.aborted && !this.current) {
       const pem = trustBundlePem();
       try {
-        const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data: { 'ca.pem': pem } };
+        const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data: { [TRUST_KEY]: pem } };
         await client.apply(`/api/v1/namespaces/${namespace}/configmaps/${name}`, body, FIELD_MANAGER);
         this.#published = pem;
         this.#backoff.reset();

@@ -71,13 +71,15 @@ export class ClusterObjects {
   }
 }
 
-function knownCredential(object: KubeObject): { placeholder: string } | undefined {
+/** What is known of a Credential; undefined if it is none that can be read. */
+export function knownCredential(object: KubeObject): { placeholder: string } | undefined {
   const parsed = CredentialPart.safeParse(object);
   if (!parsed.success) return undefined;
   return { placeholder: placeholderOf({ key: keyOf(object), hosts: parsed.data.spec.hosts }) };
 }
 
-function knownIntegration(object: KubeObject): KnownIntegration | undefined {
+/** The same of an Integration. */
+export function knownIntegration(object: KubeObject): KnownIntegration | undefined {
   const parsed = IntegrationPart.safeParse(object);
   return parsed.success ? parsed.data.spec : undefined;
 }

@@ -1,7 +1,7 @@
-import type { Clock } from '../../lib/clock.ts';
-import type { KubeClient, KubeObject } from '../../lib/kube/client.ts';
-import { Reflector } from '../../lib/kube/reflector.ts';
-import type { Logger } from '../../lib/log.ts';
+import type { Clock } from '../clock.ts';
+import type { Logger } from '../log.ts';
+import type { KubeClient, KubeObject } from './client.ts';
+import { Reflector, type ReflectorState } from './reflector.ts';
 
 /**
  * Follows one object of the release's namespace through the API, not as a mounted file: that one comes up to two minutes late, in which
@@ -39,6 +39,10 @@ export class OneObject<T extends object> {
 
   get last(): T | undefined {
     return this.#last;
+  }
+
+  get state(): ReflectorState {
+    return this.#reflector.state;
   }
 
   start(): void {
