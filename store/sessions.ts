@@ -40,21 +40,10 @@ export class Sessions {
 
   /** @throws JoinTokenInvalid, Overloaded, Revoked */
   async join(token: string, publicKey: KeyObject, from: string): Promise<JoinAnswer> {
-    const { audit, clock, joinTokens, repository } = this.#o;
+    const { clock, joinTokens, repository } = this.#o;
     return repository.transaction(async (tx) => {
-      const invitation = await joinTokens.redeem(tx, token);
-      const session = sessionOf(invitation, clock.nowMs());
-      if (session !== undefined) this.#admit(session);
-      const kind = invitation.kind;
-      if (session !== undefined) await tx.putSession(session);
-      const { answer, certificate } = await this.#certify(tx, { kind, session }, publicKey);
-      await audit.append(tx, {
-        kind: session === undefined ? 'operator.joined' : 'session.started',
-        ...(session && { session }),
-        serial: certificate.serial,
-        from,
-      });
-      return answer;
+      const session = sessionOf(await joinTokens.redeem(tx, token), clock.nowMs());
+      return this.#begin(tx, { session }, publicKey, from);
     });
   }
 
@@ -64,21 +53,12 @@ export class Sessions {
     // A session that was begun at another replica ends as well.
     await repository.caughtUp();
     return repository.transaction(async (tx) => {
-      if (who.kind === 'operator') {
-        const { answer, certificate } = await this.#certify(tx, { kind: 'operator', session: undefined }, publicKey);
-        await audit.append(tx, { kind: 'operator.joined', pod: who.pod, serial: certificate.serial, from });
-        return answer;
-      }
-      const session = { id: randomUUID(), ...who.session, startedAt: new Date(clock.nowMs()).toISOString() };
-      this.#admit(session);
-      for (const before of identities.ofPod(session.pod.uid)) {
+      if (who.kind === 'operator') return this.#begin(tx, { pod: who.pod }, publicKey, from);
+      for (const before of identities.ofPod(who.session.pod.uid)) {
         if (!(await tx.endSession(before, clock.nowMs(), REJOINED))) continue;
         await audit.append(tx, { kind: 'session.ended', session: before.id, reason: REJOINED });
       }
-      await tx.putSession(session);
-      const { answer, certificate } = await this.#certify(tx, { kind: 'session', session }, publicKey);
-      await audit.append(tx, { kind: 'session.started', session, serial: certificate.serial, from });
-      return answer;
+      return this.#begin(tx, { session: sessionOf(who, clock.nowMs()) }, publicKey, from);
     });
   }
 
@@ -101,7 +81,29 @@ export class Sessions {
     });
   }
 
-  /** What is refused here leaves the token as it is. */
+  /** A session, or without one an operator, which is told apart by its pod where it has one. What is refused leaves nothing of the transaction. */
+  async #begin(
+    tx: Transaction,
+    { pod, session }: { session?: Session | undefined; pod?: NonNullable<Session['pod']> },
+    publicKey: KeyObject,
+    from: string,
+  ): Promise<JoinAnswer> {
+    if (session !== undefined) {
+      this.#admit(session);
+      await tx.putSession(session);
+    }
+    const kind = session === undefined ? 'operator' : 'session';
+    const { answer, certificate } = await this.#certify(tx, { kind, session }, publicKey);
+    await this.#o.audit.append(tx, {
+      kind: session === undefined ? 'operator.joined' : 'session.started',
+      ...(session && { session }),
+      ...(pod && { pod }),
+      serial: certificate.serial,
+      from,
+    });
+    return answer;
+  }
+
   #admit(session: Session): void {
     const { limits, state } = this.#o;
     const revocation = state.revocations.ofPod(session.pod?.uid);
@@ -198,7 +200,7 @@ export class Sessions {
   }
 }
 
-function sessionOf(invitation: Invitation, nowMs: number): Session | undefined {
-  if (invitation.session === undefined) return undefined;
-  return { id: randomUUID(), ...invitation.session, startedAt: new Date(nowMs).toISOString() };
+function sessionOf({ session }: Pick<Invitation, 'session'>, nowMs: number): Session | undefined {
+  if (session === undefined) return undefined;
+  return { id: randomUUID(), ...session, startedAt: new Date(nowMs).toISOString() };
 }
