@@ -1,6 +1,7 @@
 import type { Grant } from '../api/grant.ts';
 import type { CredentialRecord } from '../api/protocol.ts';
 import { decide } from '../operator/decide/decide.ts';
+import { againstNothing } from '../operator/decide/input.ts';
 import { FolderSource } from '../operator/source/folder.ts';
 import type { Problem, SourceSnapshot } from '../operator/source/objectSource.ts';
 import { grantsFor, type IntegrationObject, type Subject } from '../store/grants.ts';
@@ -27,18 +28,7 @@ export async function folderObjects(path: string): Promise<FolderObjects> {
 
 /** What is in force of the objects, whatever values their Credentials have. */
 export function objectsInForce(snapshot: SourceSnapshot): FolderObjects {
-  const { plan, statuses } = decide({
-    source: snapshot,
-    // As if the store were empty: then all that is desired is in the plan.
-    held: { credentials: new Map(), integrations: new Map() },
-    sent: new Map(),
-    failures: new Map(),
-    storeAway: undefined,
-    known: new Set(),
-    firstSeen: new Map(),
-    previous: new Map(),
-    now: new Date(),
-  });
+  const { plan, statuses } = decide(againstNothing(snapshot, new Date()));
   const integrations = plan.putIntegrations.map(({ key, record }) => ({ key, record }));
   const programmed = new Set(integrations.map(({ key }) => key));
   return {

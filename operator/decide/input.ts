@@ -20,3 +20,18 @@ export interface DecideInput {
   previous: ReadonlyMap<string, ObjectStatus>;
   now: Date;
 }
+
+/** As if the store held nothing and this process had done nothing yet: then all that is desired is in the plan. */
+export function againstNothing(source: SourceSnapshot, now: Date): DecideInput {
+  return {
+    source,
+    held: { credentials: new Map(), integrations: new Map() },
+    sent: new Map(),
+    failures: new Map(),
+    storeAway: undefined,
+    known: new Set(),
+    firstSeen: new Map(),
+    previous: new Map(),
+    now,
+  };
+}

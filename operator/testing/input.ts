@@ -2,9 +2,9 @@ import type { Credential } from '../../api/credential.ts';
 import type { Integration } from '../../api/integration.ts';
 import type { StoredCredential } from '../../api/protocol.ts';
 import type { HeldCredential } from '../decide/held.ts';
-import type { DecideInput } from '../decide/input.ts';
+import { againstNothing, type DecideInput } from '../decide/input.ts';
 import type { Plan } from '../decide/plan.ts';
-import type { SecretValue, SourceObject } from '../source/objectSource.ts';
+import type { SecretValue, SourceObject, SourceSnapshot } from '../source/objectSource.ts';
 import { readObjects } from '../source/readObjects.ts';
 
 export const NOW = new Date('2026-06-01T12:00:00.000Z');
@@ -27,27 +27,17 @@ export function inputOf(yaml: string, changes: Partial<DecideInput> = {}): Decid
     else if (value.kind === 'Credential') credentials.set(key, { ...common, value });
     else integrations.set(key, { ...common, value });
   }
-  return {
-    source: {
-      credentials,
-      integrations,
-      secrets,
-      namespaces,
-      problems: [],
-      unreadableSecrets: new Map(),
-      invalid: new Map(),
-      unread: { anything: false, objects: new Set() },
-    },
-    held: { credentials: new Map(), integrations: new Map() },
-    sent: new Map(),
-    failures: new Map(),
-    storeAway: undefined,
-    known: new Set(),
-    firstSeen: new Map(),
-    previous: new Map(),
-    now: NOW,
-    ...changes,
+  const source: SourceSnapshot = {
+    credentials,
+    integrations,
+    secrets,
+    namespaces,
+    problems: [],
+    unreadableSecrets: new Map(),
+    invalid: new Map(),
+    unread: { anything: false, objects: new Set() },
   };
+  return { ...againstNothing(source, NOW), ...changes };
 }
 
 /** The same after a store took all of the plan; material of source `store` is there already if `byHand` names its fields. */

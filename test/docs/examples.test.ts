@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { CredentialSpec } from '../../api/credential.ts';
 import { IntegrationSpec } from '../../api/integration.ts';
 import { decide } from '../../operator/decide/decide.ts';
+import { againstNothing } from '../../operator/decide/input.ts';
 import { FolderSource } from '../../operator/source/folder.ts';
 import { blocksOf, pages, ROOT } from './pages.ts';
 
@@ -61,17 +62,7 @@ async function decided(path: string) {
   try {
     await source.start(() => {});
     const snapshot = source.snapshot();
-    const { statuses } = decide({
-      source: snapshot,
-      held: { credentials: new Map(), integrations: new Map() },
-      sent: new Map(),
-      failures: new Map(),
-      storeAway: undefined,
-      known: new Set(),
-      firstSeen: new Map(),
-      previous: new Map(),
-      now: new Date(0),
-    });
+    const { statuses } = decide(againstNothing(snapshot, new Date(0)));
     const refused = statuses.flatMap(({ kind, key, status }) =>
       status.conditions
         .filter(({ type, status: value }) => (type === 'Accepted' || type === 'SourceResolved') && value === 'False')
