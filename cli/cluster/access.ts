@@ -51,19 +51,27 @@ export interface Pod {
   };
 }
 
-export type Component = 'store' | 'operator' | 'webhook';
+export const COMPONENTS = ['store', 'operator', 'webhook'] as const;
+export type Component = (typeof COMPONENTS)[number];
+
+const COMPONENT_LABEL = 'app.kubernetes.io/component';
+
+/** Which part of a release the pod is of, if it is of any. */
+export function componentOf({ metadata }: Pod): string | undefined {
+  return metadata.labels?.[COMPONENT_LABEL];
+}
 
 /** The namespace of the release, and its pods by component. @throws CliError NotInstalled */
 export async function release(
   { client, flags }: Access,
   component?: Component,
 ): Promise<{ namespace: string; pods: Pod[] }> {
-  const labelSelector = component === undefined ? LABELS : `${LABELS},app.kubernetes.io/component=${component}`;
+  const labelSelector = component === undefined ? LABELS : `${LABELS},${COMPONENT_LABEL}=${component}`;
   const namespaces = flags.systemNamespace === undefined ? [USUAL_NAMESPACE, undefined] : [flags.systemNamespace];
   for (const namespace of namespaces) {
     const path = namespace === undefined ? '/api/v1/pods' : `/api/v1/namespaces/${namespace}/pods`;
     const { items } = await told(() => client.list<Pod>(path, { labelSelector }));
-    const pods = items.filter(({ metadata }) => metadata.labels?.['app.kubernetes.io/component'] !== undefined);
+    const pods = items.filter((pod) => componentOf(pod) !== undefined);
     if (pods.length > 0) return { namespace: pods[0]!.metadata.namespace, pods };
   }
   const where = flags.systemNamespace ?? 'any namespace';

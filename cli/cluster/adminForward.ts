@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
+import { loadKubeconfig } from '../../lib/kube/kubeconfig.ts';
 import { CliError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { type Folder, folderAt } from '../folder.ts';
@@ -41,12 +42,9 @@ export class AdminForward {
         exit: EXIT.notRunning,
         next: `see why: kubectl -n ${namespace} describe pods -l app.kubernetes.io/component=store`,
       });
-    const { Exec, KubeConfig } = await import('@kubernetes/client-node');
-    const config = new KubeConfig();
-    if (access.flags.kubeconfig === undefined) config.loadFromDefault();
-    else config.loadFromFile(access.flags.kubeconfig);
-    if (access.flags.context !== undefined) config.setCurrentContext(access.flags.context);
-    const exec = new Exec(config);
+    const { Exec } = await import('@kubernetes/client-node');
+    const { context, kubeconfig: file } = access.flags;
+    const exec = new Exec(await loadKubeconfig({ context, file }));
     let forward: AdminForward;
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       forward.#connections.add(socket);

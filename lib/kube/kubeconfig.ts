@@ -1,4 +1,5 @@
 import type { RequestOptions } from 'node:https';
+import type { KubeConfig } from '@kubernetes/client-node';
 import type { KubeTarget } from './client.ts';
 
 export interface KubeconfigOptions {
@@ -18,11 +19,7 @@ export interface KubeconfigOptions {
 export async function kubeconfigTarget(
   options: KubeconfigOptions = {},
 ): Promise<KubeTarget & { namespace: string | undefined; context: string }> {
-  const { KubeConfig } = await import('@kubernetes/client-node');
-  const config = new KubeConfig();
-  if (options.file === undefined) config.loadFromDefault();
-  else config.loadFromFile(options.file);
-  if (options.context !== undefined) config.setCurrentContext(options.context);
+  const config = await loadKubeconfig(options);
   const context = config.getCurrentContext();
   const cluster = config.getCurrentCluster();
   if (cluster === null)
@@ -43,6 +40,16 @@ export async function kubeconfigTarget(
     namespace: config.getContextObject(context)?.namespace,
     context,
   };
+}
+
+/** As kubectl would read it, for what client-node does itself (streams of exec). Imports all of it. @throws Error if there is no such file */
+export async function loadKubeconfig({ context, file }: KubeconfigOptions): Promise<KubeConfig> {
+  const { KubeConfig } = await import('@kubernetes/client-node');
+  const config = new KubeConfig();
+  if (file === undefined) config.loadFromDefault();
+  else config.loadFromFile(file);
+  if (context !== undefined) config.setCurrentContext(context);
+  return config;
 }
 
 function pemOf(value: unknown): string | undefined {

@@ -1,13 +1,9 @@
 import { INJECT_LABEL, SIDECAR_CONTAINER } from '../../../api/pods.ts';
 import { errorText } from '../../../lib/errors.ts';
 import { KubeError } from '../../../lib/kube/client.ts';
-import { type Access, type Component, isReady, type Pod } from '../access.ts';
+import { type Access, COMPONENTS, componentOf, isReady, type Pod } from '../access.ts';
 import type { Check, Finding } from '../finding.ts';
 import { versionOf } from '../version.ts';
-
-const COMPONENTS: readonly Component[] = ['store', 'operator', 'webhook'];
-
-const componentOf = ({ metadata }: Pod) => metadata.labels?.['app.kubernetes.io/component'];
 
 /** Each part answers; a store that does not says why (sealed, degraded). */
 export const partsReady: Check = async ({ access, namespace, pods }) =>

@@ -1,20 +1,18 @@
 import type { ObjectStatus } from '../../../api/condition.ts';
 import { INJECT_LABEL, SIDECAR_CONTAINER } from '../../../api/pods.ts';
-import { type Access, type Component, isReady, type Pod, release, told } from '../../cluster/access.ts';
+import { type Access, COMPONENTS, componentOf, isReady, type Pod, release, told } from '../../cluster/access.ts';
 import { versionOf } from '../../cluster/version.ts';
 import type { Context } from '../../context.ts';
 import { CliError } from '../../errors.ts';
 import { EXIT } from '../../exitCodes.ts';
 import { table } from '../../render/table.ts';
 
-const COMPONENTS: readonly Component[] = ['store', 'operator', 'webhook'];
-
 /** One screen of what there is: the parts, the objects, the agents. @throws CliError NotReady if a part is not */
 export async function clusterStatus(context: Context, access: Access): Promise<void> {
   const { client } = access;
   const { namespace, pods } = await release(access);
   const parts = COMPONENTS.map((component) => {
-    const own = pods.filter(({ metadata }) => metadata.labels?.['app.kubernetes.io/component'] === component);
+    const own = pods.filter((pod) => componentOf(pod) === component);
     const versions = [...new Set(own.map((pod) => versionOf(pod.spec.containers[0]?.image)))];
     return { component, ready: own.filter(isReady).length, replicas: own.length, versions };
   });
