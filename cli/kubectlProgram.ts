@@ -61,8 +61,10 @@ export function createKubectlProgram(flags: ClusterFlags): Command {
 
 /** The store's socket, where the commands of one machine look for it. */
 async function forward(access: Access): Promise<void> {
-  const { folder } = await AdminForward.open(access);
-  process.env.SIDEKEY_DIR = folder.path;
+  const opened = await AdminForward.open(access);
+  // However the command ends; what is in the directory is a socket.
+  process.on('exit', () => opened.close());
+  process.env.SIDEKEY_DIR = opened.folder.path;
   process.env.SIDEKEY_FORWARDED = '1';
 }
 

@@ -97,9 +97,9 @@ export async function told<T>(call: () => Promise<T>): Promise<T> {
 
 function clusterError(error: KubeError): CliError {
   if (error.status === 404)
-    return new CliError('NotFound', error.serverMessage ?? error.message, { next: 'check the name and -n NAMESPACE' });
+    return new CliError('NotFound', error.serverMessage || error.message, { next: 'check the name and -n NAMESPACE' });
   if (error.status === 401 || error.status === 403)
-    return new CliError('Forbidden', error.serverMessage ?? error.message, {
+    return new CliError('Forbidden', error.serverMessage || error.message, {
       exit: EXIT.refused,
       next: 'ask whoever runs the cluster for that right; kubectl auth can-i --list shows yours',
     });

@@ -16,6 +16,8 @@ export interface CheckInput {
   access: Access;
   /** Of the release. */
   namespace: string;
+  /** Where a pod of an agent is tried. */
+  agents: string;
   pods: readonly Pod[];
   nowMs: number;
 }

@@ -98,11 +98,12 @@ function addDoctor(program: Command, open: Open): void {
     .command('doctor')
     .summary('look for what is known to go wrong')
     .description('Looks at versions, parts, CAs, the webhook, policies, Secrets and agent pods. Changes nothing.')
+    .option('-n, --namespace <NS>', 'where a pod is tried (default: that of the context)')
     .addOption(outputOption('yaml'))
     .addHelpText(
       'after',
       helpTail({
-        about: 'It sends one pod through admission as a dry run, in the namespace of the context.',
+        about: 'It sends one pod through admission as a dry run.',
         examples: [
           ['kubectl sidekey doctor', 'exit 4 if a check failed'],
           ['kubectl sidekey doctor -o json', 'for a program'],
@@ -112,7 +113,7 @@ function addDoctor(program: Command, open: Open): void {
     )
     .action(async (flags: Flags) => {
       const { clusterDoctor } = await import('../commands/cluster/doctor.ts');
-      await clusterDoctor(new Context(flags), await open());
+      await clusterDoctor(new Context(flags), await open(), flags.namespace);
     });
 }
 

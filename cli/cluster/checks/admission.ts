@@ -56,35 +56,35 @@ export const webhookCa: Check = async ({ access, namespace, nowMs }) => {
 };
 
 /** A labelled pod is sent through admission without being made, and must come back with its sidecar. */
-export const webhookInjects: Check = async ({ access }) => {
+export const webhookInjects: Check = async ({ access, agents }) => {
   const pod = {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { generateName: 'sidekey-doctor-', labels: { [INJECT_LABEL]: 'true' } },
     spec: { containers: [{ name: 'agent', image: 'example.com/agent' }] },
   };
-  const path = `/api/v1/namespaces/${access.namespace}/pods`;
+  const path = `/api/v1/namespaces/${agents}/pods`;
   try {
     const made = await access.client.create<Pod>(path, pod, { dryRun: 'All' });
     const injected = made.spec.initContainers?.some(({ name }) => name === SIDECAR_CONTAINER) ?? false;
     return [
       injected
-        ? { check: 'injection', state: 'ok', message: `a labelled pod in ${access.namespace} would get its sidecar` }
+        ? { check: 'injection', state: 'ok', message: `a labelled pod in ${agents} would get its sidecar` }
         : {
             check: 'injection',
             state: 'failed',
-            message: `a labelled pod in ${access.namespace} would get no sidecar`,
+            message: `a labelled pod in ${agents} would get no sidecar`,
             next: 'is that namespace left out of the webhook? choose another with -n, or see the configuration',
           },
     ];
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;
-    const unreachable = /failed calling webhook/.test(error.serverMessage ?? '');
+    const unreachable = /failed calling webhook/.test(error.serverMessage);
     return [
       {
         check: 'injection',
         state: unreachable ? 'failed' : 'unknown',
-        message: error.serverMessage ?? error.message,
+        message: error.serverMessage || error.message,
         next: unreachable
           ? 'the API server cannot reach the webhook: is it running, and does a NetworkPolicy or firewall stand between?'
           : 'something else refuses such a pod here; try another namespace with -n',

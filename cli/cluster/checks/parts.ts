@@ -33,7 +33,7 @@ async function readinessOf({ client }: Access, { metadata }: Pod): Promise<strin
     const path = `/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}:9090/proxy/readyz`;
     return JSON.stringify(await client.get(path));
   } catch (error) {
-    if (error instanceof KubeError && error.status === 503) return error.serverMessage ?? 'it answers 503';
+    if (error instanceof KubeError && error.status === 503) return error.serverMessage || 'it answers 503';
     return `it cannot be asked (${errorText(error)})`;
   }
 }

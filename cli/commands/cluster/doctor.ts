@@ -26,11 +26,12 @@ const CHECKS: readonly Check[] = [
 const SIGNS = { ok: ['green', '✓'], warning: ['yellow', '!'], failed: ['red', '✗'], unknown: ['yellow', '?'] } as const;
 
 /** Looks for everything that is known to go wrong, and says what to do. Changes nothing. @throws CliError CheckFailed */
-export async function clusterDoctor(context: Context, access: Access): Promise<void> {
+export async function clusterDoctor(context: Context, access: Access, agents = access.namespace): Promise<void> {
   const { namespace, pods } = await release(access);
   const findings: Finding[] = [];
   await withProgress(context.terminal, 'looking at the cluster', async () => {
-    for (const check of CHECKS) findings.push(...(await look(check, { access, namespace, pods, nowMs: Date.now() })));
+    for (const check of CHECKS)
+      findings.push(...(await look(check, { access, namespace, agents, pods, nowMs: Date.now() })));
   });
   context.result(findings, () => {
     const width = Math.max(...findings.map(({ check }) => check.length));
