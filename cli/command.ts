@@ -11,7 +11,7 @@ export async function command(args: readonly string[], plugin = false): Promise<
     const { takeClusterFlags } = await import('./cluster/flags.ts');
     const { createKubectlProgram } = await import('./kubectlProgram.ts');
     const { flags, rest } = takeClusterFlags(args);
-    return parse(createKubectlProgram(flags), rest, () => exitCode);
+    return parse(createKubectlProgram(flags), rest, () => exitCode, 'kubectl sidekey');
   }
   const program = createProgram((code) => {
     exitCode = code;
@@ -19,13 +19,19 @@ export async function command(args: readonly string[], plugin = false): Promise<
   return parse(program, args, () => exitCode);
 }
 
-async function parse(program: Command, args: readonly string[], exitCode: () => number): Promise<number> {
+/** `name`: how the command was called. */
+async function parse(
+  program: Command,
+  args: readonly string[],
+  exitCode: () => number,
+  name = 'sidekey',
+): Promise<number> {
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCode();
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok; // Help or version, printed by then.
-    const code = new Context({ output: asksForJson(args) ? 'json' : undefined }).fail(readable(error, args));
+    const code = new Context({ output: asksForJson(args) ? 'json' : undefined }).fail(readable(error, args, name));
     return isRun(args) && !OF_THE_COMMAND.has(code) ? EXIT.runFailed : code;
   }
 }
@@ -33,14 +39,14 @@ async function parse(program: Command, args: readonly string[], exitCode: () => 
 /** What `run` says of the command itself rather than of us. */
 const OF_THE_COMMAND: ReadonlySet<number> = new Set([EXIT.notExecutable, EXIT.notFound]);
 
-function readable(error: unknown, args: readonly string[]): unknown {
+function readable(error: unknown, args: readonly string[], name: string): unknown {
   if (!(error instanceof CommanderError)) return error;
-  if (error.code === 'commander.help') return usageError('a command is missing', 'see sidekey --help');
-  if (error.code === 'commander.unknownCommand') return usageError(plain(error), 'see sidekey --help');
+  if (error.code === 'commander.help') return usageError('a command is missing', `see ${name} --help`);
+  if (error.code === 'commander.unknownCommand') return usageError(plain(error), `see ${name} --help`);
   const words = args.filter((arg) => /^[a-z]+$/.test(arg)).slice(0, isGroup(args[0]) ? 2 : 1);
   return new CliError('Usage', plain(error), {
     exit: EXIT.usage,
-    next: `see ${['sidekey', ...words, '--help'].join(' ')}`,
+    next: `see ${[name, ...words, '--help'].join(' ')}`,
   });
 }
 

@@ -23,7 +23,7 @@ export async function openAccess(flags: ClusterFlags): Promise<Access> {
   } catch (error) {
     throw new CliError('NoCluster', `there is no cluster to talk to: ${(error as Error).message}`, {
       exit: EXIT.notRunning,
-      next: 'see what kubectl uses: kubectl config current-context',
+      next: 'name its file with --kubeconfig FILE or KUBECONFIG; kubectl config get-contexts lists what is in it',
       cause: error,
     });
   }

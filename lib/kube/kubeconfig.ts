@@ -24,6 +24,11 @@ export async function kubeconfigTarget(
   const cluster = config.getCurrentCluster();
   if (cluster === null)
     throw new Error(`the kubeconfig has no cluster for the context ${JSON.stringify(context)}; choose another context`);
+  // Where there is no kubeconfig at all, client-node makes one up, of http://localhost:8080.
+  if (!cluster.skipTLSVerify && !cluster.server.startsWith('https://'))
+    throw new Error(
+      `neither KUBECONFIG nor ~/.kube/config names a cluster by an https:// address (what there is: ${cluster.server})`,
+    );
   const login = async (): Promise<RequestOptions> => {
     const options: RequestOptions = {};
     await config.applyToHTTPSOptions(options);
