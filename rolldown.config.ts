@@ -1,10 +1,19 @@
 import { defineConfig } from 'rolldown';
 
-/** Each part as one file that needs no node_modules, for the image: half the memory and a third of the start time of the sources. */
+const BUNDLES = {
+  sidecar: 'sidecar/main.ts',
+  listening: 'sidecar/pod/listening.ts',
+  store: 'store/main.ts',
+  operator: 'operator/main.ts',
+  webhook: 'webhook/main.ts',
+  cli: 'cli/main.ts',
+};
+
+/** Each program as one file that needs no node_modules, for the image: half the memory and a third of the start time of the sources. */
 export default defineConfig(
-  ['sidecar', 'store', 'operator', 'webhook', 'cli'].map((part) => ({
-    input: `${part}/main.ts`,
+  Object.entries(BUNDLES).map(([name, input]) => ({
+    input,
     platform: 'node' as const,
-    output: { file: `dist/${part}.mjs`, format: 'esm' as const, codeSplitting: false },
+    output: { file: `dist/${name}.mjs`, format: 'esm' as const, codeSplitting: false },
   })),
 );

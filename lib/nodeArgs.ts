@@ -15,9 +15,12 @@ const SMALL = ['--max-semi-space-size=2', '--no-concurrent-recompilation'];
 const BOUNDED = ['--max-semi-space-size=4', '--max-old-space-size=192'];
 
 /** What a part is started with, by whoever starts it. */
-export const NODE_ARGS: Readonly<Record<'store' | 'operator' | 'webhook' | 'sidecar', readonly string[]>> = {
+export const NODE_ARGS: Readonly<
+  Record<'store' | 'operator' | 'webhook' | 'sidecar' | 'listening', readonly string[]>
+> = {
   store: EVERYWHERE,
   operator: [...EVERYWHERE, ...BOUNDED],
   webhook: EVERYWHERE,
   sidecar: [...EVERYWHERE, ...SMALL],
+  listening: EVERYWHERE,
 };

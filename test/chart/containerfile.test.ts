@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import parts from '../../rolldown.config.ts';
 
@@ -11,13 +11,15 @@ const containerfile = readFileSync(join(ROOT, 'Containerfile'), 'utf8');
 const dir = mkdtempSync(join(tmpdir(), 'sidekey-containerfile-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-const inputs = (parts as { input: string }[]).map(({ input }) => dirname(input));
+const bundles = parts as { input: string; output: { file: string } }[];
+const folders = [...new Set(bundles.map(({ input }) => input.split('/')[0]!))];
+const programs = bundles.map(({ output }) => basename(output.file));
 
 test('every folder that a bundle is made from is copied, and is let through by .containerignore', () => {
   const copied = [...containerfile.matchAll(/^COPY (\S+) \1$/gm)].map((match) => match[1]);
   const letThrough = readFileSync(join(ROOT, '.containerignore'), 'utf8').match(/(?<=^!)[^.\n]+$/gm);
-  expect(copied.sort()).toEqual(['api', 'lib', ...inputs].sort());
-  expect(letThrough?.sort()).toEqual(['api', 'lib', ...inputs].sort());
+  expect(copied.sort()).toEqual(['api', 'lib', ...folders].sort());
+  expect(letThrough?.sort()).toEqual(['api', 'lib', ...folders].sort());
 });
 
 /** Runs the steps by which the image is put together, on this machine instead of in a stage. */
@@ -25,7 +27,7 @@ function assemble(name: string): string {
   const [, script] = [...containerfile.matchAll(/^RUN <<END\n(.*?)\nEND$/gms)].map((match) => match[1]!);
   const dist = join(dir, 'dist');
   mkdirSync(dist, { recursive: true });
-  for (const part of inputs) writeFileSync(join(dist, `${part}.mjs`), `console.log('${part}', process.getuid());\n`);
+  for (const program of programs) writeFileSync(join(dist, program), `console.log('${program}', process.getuid());\n`);
   const image = join(dir, name);
   const PATH = `${join(ROOT, 'node_modules/node/bin')}:/usr/sbin:/usr/bin:/sbin:/bin`;
   execFileSync('/bin/sh', ['-c', script!], { env: { PATH, ROOT: image, DIST: dist, SOURCE_DATE_EPOCH: '86400' } });
@@ -38,13 +40,13 @@ test.runIf(process.getuid?.() === 0)(
   () => {
     const image = assemble('one');
     const inside = (...args: string[]) => execFileSync('chroot', args, { encoding: 'utf8' }).trim();
-    for (const part of inputs)
-      expect(inside('--userspec=65532:65532', image, '/usr/local/bin/node', `/sidekey/${part}.mjs`)).toBe(
-        `${part} 65532`,
+    for (const program of programs)
+      expect(inside('--userspec=65532:65532', image, '/usr/local/bin/node', `/sidekey/${program}`)).toBe(
+        `${program} 65532`,
       );
     expect(inside(image, '/usr/sbin/nft', '--version')).toMatch(/^nftables /);
     expect(readdirSync(join(image, 'usr')).sort()).toEqual(['lib', 'lib64', 'local', 'sbin']);
-    expect(readdirSync(join(image, 'sidekey')).sort()).toEqual(inputs.map((part) => `${part}.mjs`).sort());
+    expect(readdirSync(join(image, 'sidekey')).sort()).toEqual([...programs].sort());
     expect(digestOf(assemble('two'))).toBe(digestOf(image));
   },
 );

@@ -32,8 +32,6 @@ export async function pauseImage(): Promise<Image> {
 export async function sidekeyImage(): Promise<Image> {
   const programs = new RootFilesystem().program('/usr/sbin/nft');
   for (const { input, output } of parts as { input: string; output: { file: string } }[]) {
-    // A checkout in the middle of a change may lack one; the others can be tried all the same.
-    if (!existsSync(ROOT + input)) continue;
     const bundle = await rolldown({ input: ROOT + input, platform: 'node', cwd: ROOT });
     const { output: chunks } = await bundle.generate({ format: 'esm', codeSplitting: false });
     await bundle.close();

@@ -50,7 +50,9 @@ export function agentPod(name: string, image: string, storeUrl: string): AgentPo
             name: env,
             value: env === SIDECAR_ENV.storeUrl ? storeUrl : 'x',
           })),
-          startupProbe: { tcpSocket: { port: 15_021 } },
+          lifecycle: {
+            postStart: { exec: { command: ['/usr/local/bin/node', ...NODE_ARGS.listening, '/sidekey/listening.mjs'] } },
+          },
           securityContext: { ...drop, runAsUser: SIDECAR_UID, runAsNonRoot: true },
           volumeMounts: [
             { name: SIDECAR_VOLUMES.token, mountPath: SIDECAR_PATHS.tokenDir, readOnly: true },

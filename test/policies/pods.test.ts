@@ -225,25 +225,39 @@ const SIDECAR_HOLES: Hole[] = [
     `must have SIDEKEY_STORE_URL=${STORE_URL}`,
   ],
   [
-    'a lifecycle hook',
+    'another hook after its start',
     (pod) => {
       sidecarOf(pod).lifecycle = { postStart: { exec: { command: ['/usr/local/bin/node', '-e', '1'] } } };
     },
-    'no lifecycle hooks, no exec probes',
+    'no lifecycle hook but that of the webhook, no exec probes',
+  ],
+  [
+    'a hook after its start that asks somebody',
+    (pod) => {
+      sidecarOf(pod).lifecycle = { postStart: { httpGet: { port: 80, host: 'attacker.example' } } };
+    },
+    'no lifecycle hook but that of the webhook, no exec probes',
+  ],
+  [
+    'a hook before its end',
+    (pod) => {
+      sidecarOf(pod).lifecycle!.preStop = { exec: { command: ['/usr/local/bin/node', '-e', '1'] } };
+    },
+    'no lifecycle hook but that of the webhook, no exec probes',
   ],
   [
     'an exec probe',
     (pod) => {
       sidecarOf(pod).livenessProbe = { exec: { command: ['/usr/local/bin/node', '-e', '1'] } };
     },
-    'no lifecycle hooks, no exec probes',
+    'no lifecycle hook but that of the webhook, no exec probes',
   ],
   [
     'standard input',
     (pod) => {
       sidecarOf(pod).stdin = true;
     },
-    'no lifecycle hooks, no exec probes, no stdin',
+    'no lifecycle hook but that of the webhook, no exec probes, no stdin',
   ],
   [
     "the agent's user",
@@ -291,7 +305,7 @@ const SIDECAR_HOLES: Hole[] = [
     'an init container that ends',
     (pod) => {
       delete sidecarOf(pod).restartPolicy;
-      delete sidecarOf(pod).startupProbe;
+      delete sidecarOf(pod).lifecycle;
     },
     'restartPolicy Always',
   ],

@@ -14,9 +14,8 @@ import type { InjectSettings } from './settings.ts';
 /**
  * The native sidecar (KEP-753), within Pod Security `restricted`; what it says is what the chart's policy `sidecar` wants to see.
  *
- * It answers some 100 ms after its start. The first startup probe mostly comes before that and the next after its period, for which one
- * second is the least there is; a minute of them, because a node that starts thirty pods at once is slow and a restart would make it
- * slower. Readiness is asked every two seconds: it says that the store was joined, which nobody waits for but Services of the pod.
+ * The agent's containers start once its hook says that it listens, which takes some 100 ms; a startup probe says so a second or two
+ * later, because the kubelet has one a second at most (docs/adr/0032-the-agent-waits-by-a-hook.md). Readiness is asked every two seconds: it says that the store was joined, which nobody waits for but Services of the pod.
  * There is no liveness probe: a restart would cut the agent's connections, and a sidecar that has a fault ends by itself.
  */
 export function sidecarContainer(settings: InjectSettings, { egress, ports }: Capture): V1Container {
@@ -45,7 +44,9 @@ export function sidecarContainer(settings: InjectSettings, { egress, ports }: Ca
       capabilities: { drop: ['ALL'] },
       seccompProfile: { type: 'RuntimeDefault' },
     },
-    startupProbe: { ...probe('/healthz'), periodSeconds: 1, failureThreshold: 60 },
+    lifecycle: {
+      postStart: { exec: { command: ['/usr/local/bin/node', ...NODE_ARGS.listening, '/sidekey/listening.mjs'] } },
+    },
     readinessProbe: { ...probe('/readyz'), periodSeconds: 2, failureThreshold: 3 },
     resources: {
       ...(resources.requests && { requests: { ...resources.requests } }),
