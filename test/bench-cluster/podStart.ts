@@ -14,6 +14,9 @@ const AGENT = `
   }`;
 
 const TEARDOWN_MS = 500;
+/** The kubelet looks at its containers once a second. */
+const KUBELET_MS = 1_000;
+const GOLDEN = 0.618;
 
 interface PodStatus {
   status: { containerStatuses?: { name: string; state: { terminated?: { exitCode: number } } }[] };
@@ -31,7 +34,10 @@ export async function podStarts(installed: Installed, count: number, note: Note)
   const labelled: Started[] = [];
   // The first of each finds caches cold.
   for (let i = -1; i < count; i += 1) {
+    // Evenly over that second: a pod that is created once the one before has ended would always meet the same part of it.
+    await delay(KUBELET_MS * (((i + 1) * GOLDEN) % 1));
     const one = await startOne(installed, `plain-${i + 1}`, false);
+    await delay(KUBELET_MS * (((i + 1) * 2 * GOLDEN) % 1));
     const other = await startOne(installed, `labelled-${i + 1}`, true);
     if (i < 0) continue;
     plain.push(one);
