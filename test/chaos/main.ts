@@ -12,6 +12,7 @@ const ROUNDS: Readonly<Record<string, number>> = {
   'histories, SQLite': 2_000,
   'histories, PostgreSQL': 300,
 };
+const PROGRESS_MS = 10_000;
 const HELP = `make chaos, or with a time and a seed: make chaos CHAOS="--seconds 3600 --seed 7 --only kill"`;
 
 /** `make chaos`: every scenario one after the other, from a seed that it prints; ends with 1 at the first promise that is broken. */
@@ -38,7 +39,7 @@ for (const [name, scenario] of chosen) {
   const rounds = seconds === undefined ? ROUNDS[name]! : Number.POSITIVE_INFINITY;
   const untilMs = seconds === undefined ? Number.POSITIVE_INFINITY : beganMs + (seconds * 1000) / chosen.length;
   try {
-    const { counts, ...result } = await scenario({ seed, rounds, untilMs });
+    const { counts, ...result } = await scenario({ seed, rounds, untilMs, told: progress(name, rounds) });
     const took = ((performance.now() - beganMs) / 1000).toFixed(0);
     const told = Object.entries(counts).map(([what, count]) => `${what} ${count}`);
     console.log(
@@ -52,4 +53,14 @@ for (const [name, scenario] of chosen) {
     console.error(`again: make chaos CHAOS="--seed ${seed} --only '${name}'"`);
     process.exit(1);
   }
+}
+
+/** Says every few seconds how far a scenario is. */
+function progress(name: string, rounds: number): (round: number) => void {
+  let saidMs = performance.now();
+  return (round) => {
+    if (performance.now() - saidMs < PROGRESS_MS) return;
+    saidMs = performance.now();
+    console.error(`  ${name}: ${round}${Number.isFinite(rounds) ? ` of ${rounds}` : ''}`);
+  };
 }
