@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KekKeyStatus, KekRotationStatus, KekStatus } from '../../api/kek.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { errorText } from '../../lib/errors.ts';
+import { errorCode, errorText } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Audit } from '../audit/audit.ts';
 import { storeError, storeErrorCode } from '../errors.ts';
@@ -26,6 +26,7 @@ const PARALLEL = 8;
 const LOOK_MS = 5_000;
 /** How often it is looked whether a backup that reads with the old key is done. */
 const RELEASE_LOOK_MS = 100;
+const OF_A_DISK: ReadonlySet<string> = new Set(['EIO', 'ENOSPC', 'EROFS', 'EDQUOT']);
 const PROBE = Buffer.from('sidekey kek probe');
 
 interface Running {
@@ -230,6 +231,8 @@ export class KekRotation {
     } catch (error) {
       const code = storeErrorCode(error);
       if (code !== undefined && code !== 'KekNotRotatable' && !code.startsWith('Kek')) throw error;
+      if (OF_A_DISK.has(errorCode(error) ?? ''))
+        throw storeError('StorageFailed', `The new key could not be written: ${errorText(error)}`, { cause: error });
       throw storeError('KekNotRotatable', errorText(error), { cause: error });
     }
   }
