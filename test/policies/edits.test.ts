@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { KubeClient } from '../../lib/kube/client.ts';
 import { START_LIMIT_MS } from '../crds/withCrds.ts';
 import { agentPod, plainPod } from './agentPod.ts';
-import { deniedBy, type Governed, IMAGE, NAMESPACE, outcome, STORE_URL, startWithPolicies } from './withPolicies.ts';
+import { deniedBy } from './deniedBy.ts';
+import { type Governed, IMAGE, NAMESPACE, outcome, STORE_URL, startWithPolicies } from './withPolicies.ts';
 
 let cluster: Governed;
 /** The agent itself: the ServiceAccount of its pods. */

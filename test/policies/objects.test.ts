@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { pathOf, START_LIMIT_MS } from '../crds/withCrds.ts';
-import { deniedBy, type Governed, NAMESPACE, outcome, startWithPolicies } from './withPolicies.ts';
+import { deniedBy } from './deniedBy.ts';
+import { type Governed, NAMESPACE, outcome, startWithPolicies } from './withPolicies.ts';
 
 let cluster: Governed;
 beforeAll(async () => {
@@ -66,6 +67,12 @@ describe('a Credential can only be pointed at a Secret that its author may get',
     expect(await outcome(cluster.alice.patch(`${credentials}/harmless`, point, 'merge', DRY))).toMatch(
       deniedBy('credential-source', words),
     );
+    // Not by pointing it elsewhere at once, either: what it held goes on being sent until it is replaced.
+    const away = { spec: { source: { secret: null, store: {} }, ...widen.spec } };
+    expect(await outcome(cluster.alice.patch(`${credentials}/openai-key`, away, 'merge', DRY))).toMatch(
+      deniedBy('credential-source', words),
+    );
+    expect(await outcome(cluster.bob.patch(`${credentials}/openai-key`, away, 'merge', DRY))).toBe('allowed');
     expect(await outcome(cluster.bob.patch(`${credentials}/openai-key`, widen, 'merge', DRY))).toBe('allowed');
     const label = { metadata: { labels: { team: 'a' } } };
     expect(await outcome(cluster.alice.patch(`${credentials}/openai-key`, label, 'merge', DRY))).toBe('allowed');
@@ -111,6 +118,20 @@ describe('an Integration needs the verb use on its Credential', () => {
       'allowed',
     );
   });
+});
+
+test('an Integration that sends its Credential in the clear needs the verb use-plaintext too', async () => {
+  const { spec, ...rest } = integration({ name: 'openai-key' });
+  const plain = { ...rest, spec: { ...spec, allowPlaintext: true } };
+  expect(await outcome(cluster.bob.create(integrations, plain, DRY))).toMatch(
+    deniedBy('credential-use', 'you may not send Credential agents/openai-key in the clear; leave out allowPlaintext'),
+  );
+  await cluster.admin.create(integrations, integration({ name: 'openai-key' }, 'encrypted'));
+  const patch = { spec: { allowPlaintext: true } };
+  expect(await outcome(cluster.bob.patch(`${integrations}/encrypted`, patch, 'merge', DRY))).toMatch(
+    deniedBy('credential-use', 'in the clear'),
+  );
+  expect(await outcome(cluster.admin.create(integrations, plain, DRY))).toBe('allowed');
 });
 
 async function grantWriting(name: string): Promise<void> {

@@ -2,8 +2,8 @@ import type { V1EphemeralContainer } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { START_LIMIT_MS } from '../crds/withCrds.ts';
 import { type AgentPod, agentOf, agentPod, plainPod, sidecarOf } from './agentPod.ts';
+import { deniedBy } from './deniedBy.ts';
 import {
-  deniedBy,
   EXCLUDED_NAMESPACE,
   type Governed,
   IMAGE,
@@ -628,6 +628,11 @@ describe('ephemeral containers', () => {
       { volumeMounts: [{ name: 'sidekey-private', mountPath: '/p' }] },
       'may not mount the token or the private volume',
     ],
+    [
+      'what the agent trusts, to write',
+      { volumeMounts: [{ name: 'sidekey-public', mountPath: '/p' }] },
+      'must mount the volume sidekey-public with readOnly',
+    ],
     ['the processes of the sidecar', { targetContainerName: 'sidekey' }, 'may not target the sidekey container'],
     ['our user', { securityContext: { runAsUser: 64_000 } }, 'may not run as user 64000'],
     ['privileged', { securityContext: { privileged: true } }, 'may be neither privileged'],
@@ -646,7 +651,7 @@ describe('ephemeral containers', () => {
   });
 
   test('beside the agent they are allowed', async () => {
-    const volumeMounts = [{ name: 'sidekey-public', mountPath: '/public' }];
+    const volumeMounts = [{ name: 'sidekey-public', mountPath: '/public', readOnly: true }];
     expect(await add({ targetContainerName: 'agent', volumeMounts, securityContext: { runAsUser: 1000 } })).toBe(
       'allowed',
     );

@@ -87,14 +87,6 @@ export async function outcome(attempt: Promise<unknown>): Promise<string> {
   return 'allowed';
 }
 
-/** What the API server says where that policy refuses. */
-export function deniedBy(policy: string, words: string): RegExp {
-  const escaped = words.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  return new RegExp(
-    `forbidden: ValidatingAdmissionPolicy 'sidekey-${policy}' with binding 'sidekey-${policy}' denied request: .*${escaped}`,
-  );
-}
-
 interface Grant {
   namespace: string;
   name: string;

@@ -37,7 +37,7 @@ namespaceSelector:
 {{- $image := include "sidekey.sidecarImage" . -}}
 {{- $repository := regexReplaceAll "(:[^:/@]+)?(@sha256:[0-9a-f]+)?$" $image "" -}}
 c.image == '{{ $image }}' || c.image.startsWith('{{ $repository }}@sha256:')
-{{- if not (contains "@" $image) }} || c.image.startsWith('{{ $repository }}:'){{ end }}
+{{- if not (contains "@" $image) }} || (c.image.startsWith('{{ $repository }}:') && !c.image.substring({{ len $repository }}).contains('/')){{ end }}
 {{- end }}
 
 {{/* CEL: names of the volumes of the pod `object` that hold a token by which one becomes known to the store. */}}
