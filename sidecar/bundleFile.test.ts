@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -17,6 +17,16 @@ test('the bundle holds both, everybody may read it, and it replaces the one befo
   expect(readFileSync(file, 'utf8')).toBe('OURS\nROOTS');
   expect(statSync(file).mode & 0o777).toBe(0o644);
   expect(readdirSync(dir)).toEqual(['ca.pem']);
+});
+
+test('a link in the place of the file that is written first leads nowhere', () => {
+  const other = join(dir, 'other');
+  writeFileSync(other, 'kept', { mode: 0o600 });
+  symlinkSync(other, join(dir, `ca.pem.${process.pid}`));
+  writeBundleFile(join(dir, 'ca.pem'), 'ROOTS', 'OURS');
+  expect(readFileSync(other, 'utf8')).toBe('kept');
+  expect(statSync(other).mode & 0o777).toBe(0o600);
+  expect(readdirSync(dir)).toEqual(['ca.pem', 'other']);
 });
 
 test('a bundle that cannot be written leaves nothing behind', () => {

@@ -13,7 +13,9 @@ export function bundlePem(rootsPem: string, caPem: string): string {
 export function writePublicFile(file: string, content: string | Buffer): void {
   const temporary = `${file}.${process.pid}`;
   try {
-    writeFileSync(temporary, content, { mode: 0o644 });
+    // What lies there may be a link that somebody has put into the volume.
+    rmSync(temporary, { force: true });
+    writeFileSync(temporary, content, { mode: 0o644, flag: 'wx' });
     // Whatever the umask is.
     chmodSync(temporary, 0o644);
     renameSync(temporary, file);

@@ -10,6 +10,8 @@ const SHOWN_PATH_LIMIT = 200;
 export interface CompiledRules {
   /** Whether any rule is about paths, so that paths must be free of ambiguity. */
   readonly hasPaths: boolean;
+  /** Whether any rule is about methods. */
+  readonly hasMethods: boolean;
   allows(method: string, path: string): boolean;
   /** Number of the rule that decides, as `allows` decides, counted from 1; undefined where none matches. */
   deciding(method: string, path: string): number | undefined;
@@ -39,11 +41,13 @@ function compileRule(rule: Rule, index: number): CompiledRule {
 
 class Rules implements CompiledRules {
   readonly hasPaths: boolean;
+  readonly hasMethods: boolean;
   readonly #allow: readonly CompiledRule[];
   readonly #deny: readonly CompiledRule[];
 
   constructor(rules: readonly CompiledRule[]) {
     this.hasPaths = rules.some((rule) => rule.paths !== undefined);
+    this.hasMethods = rules.some((rule) => rule.methods !== undefined);
     this.#allow = rules.filter((rule) => rule.action === 'Allow');
     this.#deny = rules.filter((rule) => rule.action === 'Deny');
   }

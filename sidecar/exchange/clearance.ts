@@ -1,6 +1,7 @@
 import { authorityText } from '../decide/authority.ts';
 import { decide } from '../decide/decide.ts';
 import { type Located, locate } from '../decide/locate.ts';
+import { overridingField } from '../decide/override.ts';
 import { type Refusal, refuse } from '../errors.ts';
 import type { Entry } from '../grants/entry.ts';
 import type { HeldLease } from '../grants/lease.ts';
@@ -90,7 +91,18 @@ export class Clearance {
       this.#denying = decision.entry;
       return decision;
     }
-    if (decision.kind === 'credential') this.#entry = decision.entry;
+    if (decision.kind === 'credential') {
+      const { entry } = decision;
+      const field = overridingField(this.#request.fields, entry.rules);
+      if (field !== undefined) {
+        this.#denying = entry;
+        return refuse(
+          'RuleDenied',
+          `Integration ${entry.integration} has rules, and ${field} asks for something that they do not see; leave it out`,
+        );
+      }
+      this.#entry = entry;
+    }
     return undefined;
   }
 

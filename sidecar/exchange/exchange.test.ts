@@ -104,6 +104,17 @@ describe('a request without a credential', () => {
     expect(await proxy.used()).toMatchObject([{ refusal: 'NoIntegration', status: 403 }]);
   });
 
+  test('that asks for another method than the rules see is refused, and never gets upstream', async () => {
+    const grants = (host: string) => [grantFor([host], { rules: [{ methods: ['GET'], action: 'Allow' }] })];
+    const { proxy, host, url, upstream } = await setUp({}, undefined, { grants });
+    const agent = await dial(proxy.port);
+    const refused = await agent.send(GET(`${url}/`, host, 'X-HTTP-Method-Override: DELETE\r\n')).answer();
+    expect(parsed(refused.head)).toMatchObject({ status: 403, code: 'RuleDenied' });
+    expect(refused.body).toContain('x-http-method-override');
+    expect(upstream.peers).toEqual([]);
+    expect((await proxy.used())[0]).toMatchObject({ status: 403, refusal: 'RuleDenied', integration: INTEGRATION });
+  });
+
   test('is refused before the grants are known', async () => {
     const { proxy, host, url } = await setUp({ ready: false });
     const agent = await dial(proxy.port);

@@ -236,6 +236,11 @@ describe('rule 4: refused before anything is routed', () => {
     }
   });
 
+  test('a known method in another case, which a rule does not see and an upstream may', () => {
+    for (const method of ['delete', 'Delete', 'get', 'pATCH'])
+      expect(refusal(`${method} / HTTP/1.1\r\n${HOST}\r\n`)).toMatchObject({ code: 'MethodRefused' });
+  });
+
   test('a method that is no token, or longer than 32 bytes', () => {
     for (const method of ['', 'G(T', 'G\xe9T', 'A'.repeat(33)]) {
       expect(refusal(`${method} / HTTP/1.1\r\n${HOST}\r\n`).code).toBe('MalformedRequest');
