@@ -231,6 +231,22 @@ export class OwnCluster implements Cluster {
     await this.nodeUp();
   }
 
+  /** The node goes down and comes up again: every container ends at once, and what is in memory is gone. */
+  async reboot(): Promise<void> {
+    await this.nodeDown();
+    const [ctr, ...args] = this.#ctr('tasks');
+    const { stdout } = await run(ctr!, [...args, 'list', '--quiet']);
+    for (const task of stdout.split('\n').filter(Boolean)) await run(ctr!, [...args, 'kill', '--signal', 'KILL', task]);
+    await this.#components.get('containerd')!.stop(0);
+    this.machine.run([
+      'sh',
+      '-c',
+      `grep -o '/run/kubelet/pods/[^ ]*empty-dir[^ ]*' /proc/mounts | xargs -r umount --lazy`,
+    ]);
+    await this.#startRuntime();
+    await this.nodeUp();
+  }
+
   async apiServerRestart(whileDownMs?: number): Promise<void> {
     await this.plane.restart(whileDownMs);
     this.#save();

@@ -105,7 +105,7 @@ export class EventReader {
 }
 
 /** Without a client certificate. */
-export function anonymous(store: StoreProcess): StoreClient {
+export function anonymous(store: StoreClient['store']): StoreClient {
   return new StoreClient(store, {} as JoinAnswer, {});
 }
 

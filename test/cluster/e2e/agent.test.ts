@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { JoinAnswer } from '../../../api/protocol.ts';
+import { anonymous, clientKey, json, StoreClient } from '../../store/storeClient.ts';
 import { hostOf } from './upstreamPod.ts';
 import { until, World } from './world.ts';
 
@@ -106,19 +108,21 @@ test("the agent's environment, files, processes and logs hold no credential", as
 
 test('a changed Secret is in use within a second, and no request fails', async () => {
   const before = (await asked()).length;
+  const client = await world.cluster.client();
+  const stringData = { value: ROTATED };
   const changedMs = Date.now();
-  await world.setSecret(NS, 'openai', ROTATED);
+  await client.patch(`/api/v1/namespaces/${NS}/secrets/openai`, { stringData }, 'merge');
   const rotated = await until(async () => (await asked()).slice(before).find(({ key }) => key === digestOf(ROTATED)));
   await delay(300);
   const since = (await asked()).slice(before);
   expect(since.filter(({ status }) => status !== 200)).toEqual([]);
   const tookMs = rotated.atMs - changedMs;
-  console.log(`a changed Secret was in use after ${tookMs} ms, kubectl included`);
+  console.log(`a changed Secret was in use ${tookMs} ms after the request that changed it`);
   // The new one stays.
   expect(
     since.slice(since.findIndex(({ key }) => key === digestOf(ROTATED))).every(({ key }) => key === digestOf(ROTATED)),
   ).toBe(true);
-  expect(tookMs).toBeLessThan(1_500);
+  expect(tookMs).toBeLessThan(1_000);
 });
 
 test('a tag added to a running pod takes effect', async () => {
@@ -150,7 +154,7 @@ test('an Integration that is deleted is refused with 403 where egress is closed'
   await world.grant(NS, 'openai', ROTATED);
 });
 
-test("a pod's certificate opens nothing once the pod is gone", async () => {
+test('the session of a pod ends with it', async () => {
   await world.agent({ name: 'leaving', namespace: NS });
   await world.running(NS, 'leaving');
   const uid = await world.kubectl(['-n', NS, 'get', 'pod', 'leaving', '-o', 'jsonpath={.metadata.uid}']);
@@ -158,6 +162,39 @@ test("a pod's certificate opens nothing once the pod is gone", async () => {
   expect(await until(async () => (await sessions()).stdout.includes(uid))).toBe(true);
   await world.kubectl(['-n', NS, 'delete', 'pod', 'leaving', '--grace-period=0', '--force']);
   await until(async () => !(await sessions()).stdout.includes(uid), 10_000);
+});
+
+test("a pod's certificate is refused once the pod is gone, on open connections too", async () => {
+  // Waits for a volume that never comes, so that its own sidecar does not join beside us.
+  const spec = { volumes: [{ name: 'absent', secret: { secretName: 'absent' } }] };
+  await world.agent({ name: 'known', namespace: NS, spec });
+  const { metadata, spec: placed } = await until(async () => {
+    const pod = JSON.parse(await world.kubectl(['-n', NS, 'get', 'pod', 'known', '-o', 'json']));
+    return pod.spec.nodeName && pod;
+  });
+  // As its kubelet gets it.
+  const serviceAccountToken = await world.kubectl(
+    [
+      ...['-n', NS, 'create', 'token', 'default', '--audience=sidekey', '--bound-object-kind=Pod'],
+      ...['--bound-object-name=known', `--bound-object-uid=${metadata.uid}`],
+    ],
+    { user: { name: `system:node:${placed.nodeName}`, groups: ['system:nodes'] } },
+  );
+  await using store = await world.reachStore();
+  const { key, publicKeyPem } = clientKey();
+  const stranger = anonymous(store);
+  const joining = json({ serviceAccountToken: serviceAccountToken.trim(), publicKeyPem });
+  const joined = (await stranger.call('POST', '/v1/join', joining)).json<JoinAnswer>();
+  const tls = { key, cert: joined.certificatePem };
+  const open = new StoreClient(store, joined, tls);
+  const asked = async (client: StoreClient) => (await client.call('GET', '/v1/session/snapshot')).status;
+  expect(await asked(open)).toBe(200);
+  await world.kubectl(['-n', NS, 'delete', 'pod', 'known', '--grace-period=0', '--force']);
+  await until(async () => (await asked(open)) === 401, 10_000);
+  const fresh = new StoreClient(store, joined, tls);
+  expect(await asked(fresh)).toBe(401);
+  expect((await stranger.call('POST', '/v1/join', joining)).status).toBeGreaterThanOrEqual(401);
+  for (const client of [stranger, open, fresh]) client.close();
 });
 
 test('a Job completes, with its sidecar', async () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { deniedBy } from '../../policies/deniedBy.ts';
 import { hostOf } from './upstreamPod.ts';
 import { World } from './world.ts';
 
@@ -62,7 +63,7 @@ test('an Integration at a Credential of another namespace needs the verb use', a
     input: JSON.stringify(integration({ name: 'theirs', namespace: 'team-a' })),
   });
   expect(tried.code).not.toBe(0);
-  expect(tried.stderr).toMatch(/use/);
+  expect(tried.stderr).toMatch(deniedBy('credential-use', 'use'));
 });
 
 test('and with it, the Credential has to allow the namespace', async () => {
@@ -83,14 +84,15 @@ test('a Credential cannot be pointed at a Secret that its author may not read', 
     spec: { source: { secret: { name: 'theirs', key: 'value' } }, hosts: ['attacker.example.com'] },
   });
   const tried = await world.attempt(['apply', '-f', '-'], { user: ALICE, input });
-  expect(tried).toMatchObject({ code: 1, stderr: expect.stringMatching(/may not get secret|may not read/i) });
+  expect(tried).toMatchObject({ code: 1, stderr: expect.stringMatching(deniedBy('credential-source', 'theirs')) });
 });
 
 test('a token of the audience cannot be minted by a user', async () => {
   const tried = await world.attempt(['-n', 'team-a', 'create', 'token', 'default', '--audience=sidekey'], {
     user: ALICE,
   });
-  expect(tried).toMatchObject({ code: 1, stderr: expect.stringMatching(/kubelet/) });
+  const words = 'only a kubelet may request tokens for the audience sidekey';
+  expect(tried).toMatchObject({ code: 1, stderr: expect.stringMatching(deniedBy('token-audience', words)) });
   // Of any other audience it can.
   expect((await world.attempt(['-n', 'team-a', 'create', 'token', 'default'], { user: ALICE })).code).toBe(0);
 });
@@ -101,7 +103,7 @@ test.for([
 ])('%s into the sidecar is refused', async ([, args]) => {
   const tried = await world.attempt(['-n', 'team-a', ...(args as string[])], { user: ALICE });
   expect(tried.code).not.toBe(0);
-  expect(tried.stderr).toMatch(/sidekey/);
+  expect(tried.stderr).toContain('no exec and no attach into container sidekey');
 });
 
 test('an ephemeral container at the sidecar is refused', async () => {
@@ -110,7 +112,7 @@ test('an ephemeral container at the sidecar is refused', async () => {
     { user: ALICE },
   );
   expect(tried.code).not.toBe(0);
-  expect(tried.stderr).toMatch(/sidecar|sidekey/);
+  expect(tried.stderr).toMatch(deniedBy('ephemeral-containers', 'may not target the sidekey container'));
 });
 
 test("the sidecar's image cannot be changed afterwards", async () => {
@@ -119,28 +121,62 @@ test("the sidecar's image cannot be changed afterwards", async () => {
     user: ALICE,
   });
   expect(tried.code).not.toBe(0);
-  expect(tried.stderr).toMatch(/image/);
+  expect(tried.stderr).toMatch(deniedBy('pod-update', 'the image of the containers sidekey and sidekey-redirect'));
 });
 
-test('a container of the author does not get the token, nor does a sidecar of his own making', async () => {
-  const volume = {
-    name: 'mine',
-    projected: { sources: [{ serviceAccountToken: { audience: 'sidekey', path: 'token', expirationSeconds: 3600 } }] },
-  };
-  const pod = (labels: object) => ({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: 'thief', namespace: 'team-a', labels },
-    spec: {
-      containers: [{ name: 'thief', image: 'example.com/x', volumeMounts: [{ name: 'mine', mountPath: '/token' }] }],
-      volumes: [volume],
-    },
+/** A pod of alice's; what comes of it is said by the API server, and nothing is kept. */
+const tried = (labels: object, spec: object) =>
+  world.attempt(['-n', 'team-a', 'create', '--dry-run=server', '-o', 'json', '-f', '-'], {
+    user: ALICE,
+    input: JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'thief', namespace: 'team-a', labels },
+      spec,
+    }),
   });
-  for (const labels of [{}, { 'sidekey.dev/inject': 'true' }]) {
-    const tried = await world.attempt(['apply', '-f', '-'], { user: ALICE, input: JSON.stringify(pod(labels)) });
-    expect(tried.code).not.toBe(0);
-    expect(tried.stderr).toMatch(/sidekey/);
-  }
+const TOKEN = {
+  name: 'mine',
+  projected: { sources: [{ serviceAccountToken: { audience: 'sidekey', path: 'token', expirationSeconds: 3600 } }] },
+};
+const THIEF = { name: 'thief', image: 'example.com/x' };
+
+test('a container of the author does not get the token, labelled or not', async () => {
+  const spec = { containers: [{ ...THIEF, volumeMounts: [{ name: 'mine', mountPath: '/token' }] }], volumes: [TOKEN] };
+  const bare = await tried({}, spec);
+  expect(bare.stderr).toMatch(deniedBy('sidecar', 'belongs in pods labelled sidekey.dev/inject=true'));
+  const labelled = await tried({ 'sidekey.dev/inject': 'true' }, spec);
+  expect(labelled.stderr).toMatch(deniedBy('sidecar', 'only the sidekey container may mount its token'));
+});
+
+test('the genuine image with another command gets no token, and where the webhook sees it the command is the genuine one', async () => {
+  const { spec } = JSON.parse(await world.kubectl(['-n', 'team-a', 'get', 'pod', 'genuine', '-o', 'json']));
+  const genuine = spec.initContainers.find(({ name }: { name: string }) => name === 'sidekey');
+  const evil = { ...genuine, command: ['/usr/local/bin/node', '-e', 'steal'], volumeMounts: [] };
+  const mine = { containers: [THIEF], initContainers: [evil], volumes: [TOKEN] };
+  expect((await tried({}, mine)).stderr).toMatch(deniedBy('sidecar', 'belongs in pods labelled'));
+  const { stdout } = await tried({ 'sidekey.dev/inject': 'true' }, { ...mine, volumes: [] });
+  const injected = JSON.parse(stdout).spec.initContainers;
+  expect(injected.map(({ command, name }: { command: string[]; name: string }) => ({ command, name }))).toEqual([
+    { name: 'sidekey', command: genuine.command },
+  ]);
+});
+
+test('a running pod cannot be given another ServiceAccount', async () => {
+  const args = ['-n', 'team-a', 'patch', 'pod', 'genuine', '--type=merge', '-p'];
+  const patch = JSON.stringify({ spec: { serviceAccountName: 'other', serviceAccount: 'other' } });
+  const switched = await world.attempt([...args, patch], { user: ALICE });
+  expect(switched).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('spec: Forbidden: pod updates may not change fields'),
+  });
+});
+
+test('an Integration at a Credential of its own namespace needs the verb use as well', async () => {
+  const { spec } = integration({ name: 'theirs' });
+  const own = { ...integration({ name: 'theirs' }), metadata: { name: 'own', namespace: 'team-a' }, spec };
+  const refused = await world.attempt(['apply', '-f', '-'], { user: ALICE, input: JSON.stringify(own) });
+  expect(refused.stderr).toMatch(deniedBy('credential-use', 'use'));
 });
 
 test("a pod's own ServiceAccount cannot give it another tag", async () => {
@@ -148,5 +184,5 @@ test("a pod's own ServiceAccount cannot give it another tag", async () => {
     user: { name: 'system:serviceaccount:team-a:default', groups: ['system:masters'] },
   });
   expect(tried.code).not.toBe(0);
-  expect(tried.stderr).toMatch(/ServiceAccount/);
+  expect(tried.stderr).toMatch(deniedBy('pod-update', 'the ServiceAccount of a pod may not change its labels'));
 });

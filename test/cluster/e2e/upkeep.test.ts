@@ -10,6 +10,7 @@ const KEY = 'sk-upkeep-5Jd81mWqZ';
 const URL = `https://${hostOf('third')}/v1/models`;
 /** 50 a minute. */
 const POD_EVERY_MS = 1_200;
+const AFTER_ROTATION_MS = 15_000;
 const ASKING = `
   for (;;) {
     const atMs = Date.now();
@@ -73,6 +74,8 @@ test('restarts of every part, and another CA of the webhook, fail no admission a
   await until(async () => (await caBundle()) !== before, 60_000);
   await rolled('statefulset/sidekey-store');
   await until(async () => (await world.sidekey(['ca', 'rotate'])).code === 0, 60_000);
+  // Under the new intermediate, and past what may be slow to see it.
+  await delay(AFTER_ROTATION_MS);
   going = false;
   await creating;
   expect(refused).toEqual([]);
@@ -151,6 +154,44 @@ test('pods that start while the store is away run, hear 503 with Retry-After, an
   await until(async () => (await world.exec(NS, 'early', 'curl', '-sS', URL)).stdout.includes('"ok":true'), 60_000);
 }, 180_000);
 
+test('a node that comes up again with the store on it: sidecars and operator join again, and agents are served', async ({
+  skip,
+}) => {
+  const { cluster } = world;
+  if (!(cluster instanceof OwnCluster)) skip('the node of a given cluster is not ours to restart');
+  const template = world.agentTemplate({ labels: { app: 'steady' }, script: ASKING });
+  await world.apply({
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: 'steady', namespace: NS },
+    spec: { selector: { matchLabels: { app: 'steady' } }, template },
+  });
+  await world.kubectl(['-n', NS, 'rollout', 'status', 'deployment/steady', '--timeout=60s']);
+  const uids = ['-n', NS, 'get', 'pods', '-l', 'app=steady', '-o', 'jsonpath={.items[*].metadata.uid}'];
+  const uid = await world.kubectl(uids);
+  await (cluster as OwnCluster).reboot();
+  const backMs = Date.now();
+  const answers = async () =>
+    (await world.logs(NS, 'deployment/steady'))
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line): { atMs: number; said: string } => JSON.parse(line))
+      .filter(({ atMs }) => atMs > backMs);
+  await until(async () => (await answers()).some(({ said }) => said === '200'), 90_000);
+  console.log(`an agent was served ${((Date.now() - backMs) / 1000).toFixed(0)} s after its node was back`);
+  // The same pod, by one session, under a new value as well.
+  expect(await world.kubectl(uids)).toBe(uid);
+  const sessions = await world.sidekey(['session', 'list', '-o', 'json']);
+  expect(sessions.stdout.split(uid)).toHaveLength(2);
+  await world.setSecret(NS, 'key', `${KEY}-after`);
+  await until(async () => (await world.seen(`${KEY}-after`)).length > 0, 60_000);
+  await world.kubectl(['-n', NS, 'delete', 'deployment', 'steady']);
+  // It does not come back of its own.
+  await world.kubectl(['-n', NS, 'delete', 'pod', 'asking']);
+  await world.agent({ name: 'asking', namespace: NS, script: ASKING });
+  await world.running(NS, 'asking');
+}, 240_000);
+
 test('a sidecar that is killed comes back with the CA that its agent trusts', async ({ skip }) => {
   const { cluster } = world;
   if (!(cluster instanceof OwnCluster)) skip('the processes of a given cluster are not ours to kill');
@@ -167,6 +208,26 @@ test('a sidecar that is killed comes back with the CA that its agent trusts', as
   await until(async () => (await restarts()) > before, 60_000);
   const backMs = Date.now();
   await until(async () => (await asked()).some(({ atMs, said }) => atMs > backMs && said === '200'), 30_000);
+}, 120_000);
+
+test("the operator's leader is killed in the middle of changes to a Secret: the next one brings the last of them", async ({
+  skip,
+}) => {
+  const { cluster } = world;
+  if (!(cluster instanceof OwnCluster)) skip('the processes of a given cluster are not ours to kill');
+  const holder = async () =>
+    (await system('get', 'lease', 'sidekey-operator', '-o', 'jsonpath={.spec.holderIdentity}')).replace(/_.*/, '');
+  const uid = await system('get', 'pod', await holder(), '-o', 'jsonpath={.metadata.uid}');
+  const fromMs = Date.now();
+  for (let n = 1; n <= 12; n += 1) {
+    await world.setSecret(NS, 'key', `${KEY}-killed-${n}`);
+    // By the pod's cgroup: all operators look the same otherwise.
+    const kill = `for pid in $(pgrep -f operator.mjs); do grep -q "$0" /proc/$pid/cgroup && kill -KILL $pid && echo $pid; done; true`;
+    if (n === 6) expect((cluster as OwnCluster).machine.run(['sh', '-c', kill, uid])).toMatch(/^\d+\n$/);
+  }
+  await until(async () => (await world.seen(`${KEY}-killed-12`)).length > 0, 60_000);
+  expect((await asked()).filter(({ atMs, said }) => atMs >= fromMs && said !== '200')).toEqual([]);
+  await world.kubectl(['-n', NS, 'wait', 'credential/key', '--for=condition=Ready', '--timeout=20s']);
 }, 120_000);
 
 test('a Secret that is deleted is told in a condition, and one that is made anew is used', async () => {

@@ -1,6 +1,9 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inject } from 'vitest';
 import type { ClusterUser } from '../authority.ts';
+import { clientBinary } from '../binaries.ts';
 import { type Cluster, startCluster } from '../cluster.ts';
 import { type CommandResult, run } from '../kubectl.ts';
 import { SYSTEM_NAMESPACE } from './release.ts';
@@ -178,6 +181,25 @@ export class World {
   /** `kubectl sidekey`, as an administrator of the cluster runs it. */
   sidekey(args: readonly string[]): Promise<CommandResult> {
     return run(PLUGIN, args, { kubeconfigFile: this.cluster.kubeconfigFile });
+  }
+
+  /** The port of the store for sidecars, from here, until it is disposed of. */
+  async reachStore(): Promise<{ storeUrl: string; trustBundlePem: string } & AsyncDisposable> {
+    const trust = ['-n', SYSTEM_NAMESPACE, 'get', 'configmap', 'sidekey-trust', '-o', 'jsonpath={.data.ca\\.pem}'];
+    const trustBundlePem = await this.kubectl(trust);
+    const args = ['-n', SYSTEM_NAMESPACE, 'port-forward', 'service/sidekey-store', ':8443'];
+    const env = { ...process.env, KUBECONFIG: this.cluster.kubeconfigFile };
+    const forward = spawn(await clientBinary('kubectl'), args, { stdio: ['ignore', 'pipe', 'inherit'], env });
+    const [line] = (await once(forward.stdout.setEncoding('utf8'), 'data')) as [string];
+    const port = /^Forwarding from 127\.0\.0\.1:(\d+)/.exec(line)?.[1];
+    return {
+      storeUrl: `https://127.0.0.1:${port}`,
+      trustBundlePem,
+      async [Symbol.asyncDispose]() {
+        forward.kill();
+        if (forward.exitCode === null) await once(forward, 'exit');
+      },
+    };
   }
 
   /** What the upstream has seen, of the last minutes, with that text in what it carried. */
