@@ -106,6 +106,18 @@ export class Clearance {
     return undefined;
   }
 
+  /** Whether the Integration, as it is now, would still let the request have its credential; limits aside. */
+  get stands(): boolean {
+    const { credential, integration } = this.#entry!;
+    const { authority, path } = this.#located!;
+    const { host, port, scheme } = authority;
+    const now = this.#agent.context.deps.grants.table
+      .find(host, port, scheme)
+      .find((entry) => entry.integration === integration && entry.credential === credential);
+    if (now === undefined || (scheme === 'http' && !now.grant.allowPlaintext)) return false;
+    return now.rules.allows(this.#request.method, path);
+  }
+
   /** Calls back with why there is no lease, or undefined: there is one, or none is needed. */
   obtainLease(callback: (refusal: Refusal | undefined) => void): void {
     if (this.#entry === undefined) {

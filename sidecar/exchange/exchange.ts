@@ -307,6 +307,11 @@ export class Exchange implements AttemptOwner, Cuttable {
     this.#fail(refuse('Revoked', `Integration ${this.integration} was revoked while the request was under way.`), true);
   }
 
+  /** A request was authorised when it began and ends; a stream has no end of its own. */
+  recheck(): void {
+    if (this.#stream !== undefined && !this.#clearance.stands) this.cut();
+  }
+
   /** Nothing may throw out of a callback: a bug of ours ends this exchange and no other. */
   #guarded(step: () => void): void {
     try {

@@ -6,6 +6,8 @@ export interface Cuttable extends Seated {
   readonly integration: string;
   /** Ends it at once; what the agent got of it must look cut short. */
   cut(): void;
+  /** Ends it if it is a stream that would not begin any more. */
+  recheck(): void;
 }
 
 /** Everything credentialed that is under way, so that a revocation can end it at once (data path rule 15). */
@@ -28,6 +30,13 @@ export class InFlight {
   cut(integration: string): void {
     this.#members.visit((member) => {
       if (member.integration === integration) member.cut();
+    });
+  }
+
+  /** Ends what runs under the Integration and would not begin any more. */
+  recheck(integration: string): void {
+    this.#members.visit((member) => {
+      if (member.integration === integration) member.recheck();
     });
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { dial, INTEGRATION, MATERIAL } from '../listen/testkit.ts';
+import { dial, grantFor, INTEGRATION, MATERIAL } from '../listen/testkit.ts';
 import { get as GET, parsed, setUp, until } from './testkit.ts';
 
 const UPGRADE =
@@ -66,6 +66,27 @@ describe('a WebSocket', () => {
     await agent.until('\r\n\r\n');
     expect(await agent.until('.')).toBe('first.');
     await peer.until('early');
+  });
+
+  test('goes on when its Integration changes, unless it would not begin any more: by host, rule, credential or plaintext', async () => {
+    const { agent, host, peer, proxy } = await openWebSocket();
+    const allowed = grantFor([host], { rules: [{ action: 'Allow', methods: ['GET'] }], allowPlaintext: true });
+    proxy.deps.grants.apply({ type: 'grant', grant: allowed });
+    proxy.deps.grants.apply({ type: 'snapshot', grants: [allowed], versions: { [allowed.credential]: 1 } });
+    agent.send('up');
+    await peer.until('up');
+    for (const change of [
+      { hosts: ['other.example.com'] },
+      { rules: [{ action: 'Deny' as const, paths: [{ type: 'Exact' as const, value: '/ws' }] }] },
+      { credential: 'default/other' },
+      { allowPlaintext: false },
+    ]) {
+      const one = await openWebSocket();
+      const grant = { ...allowed, hosts: [one.host], ...change };
+      one.proxy.deps.grants.apply({ type: 'grant', grant });
+      await Promise.all([one.agent.rest(), one.peer.rest()]);
+      expect((await one.proxy.used())[0]).toMatchObject({ status: 101, refusal: 'Revoked' });
+    }
   });
 
   test('is cut at once on revocation, and when either side resets', async () => {

@@ -19,7 +19,7 @@ export interface LiveGrantsOptions {
   waitMs?: number;
 }
 
-type RevokedListener = (integration: string) => void;
+type IntegrationListener = (integration: string) => void;
 type VersionListener = (credential: string, version: number) => void;
 
 /** What this session may use now, as the store's events tell it: the table for decisions, and the leases. */
@@ -29,7 +29,8 @@ export class LiveGrants {
   readonly #grants = new Map<string, Grant>();
   /** Integration → what would be granted if a revocation did not stand: requests to its hosts are refused, not passed through. */
   readonly #revoked = new Map<string, RevokedGrant>();
-  readonly #revokedListeners = new Set<RevokedListener>();
+  readonly #revokedListeners = new Set<IntegrationListener>();
+  readonly #changedListeners = new Set<IntegrationListener>();
   readonly #versionListeners = new Set<VersionListener>();
   readonly #waiting: WaitingRoom;
   #table = GrantTable.empty;
@@ -85,9 +86,15 @@ export class LiveGrants {
   }
 
   /** Told of each Integration that this session may not use any more: what runs under it is cut. Returns how to stop listening. */
-  onRevoked(listener: RevokedListener): () => void {
+  onRevoked(listener: IntegrationListener): () => void {
     this.#revokedListeners.add(listener);
     return () => this.#revokedListeners.delete(listener);
+  }
+
+  /** Told of each Integration that may say something else than before: what runs under it may not be allowed any more. Returns how to stop listening. */
+  onChanged(listener: IntegrationListener): () => void {
+    this.#changedListeners.add(listener);
+    return () => this.#changedListeners.delete(listener);
   }
 
   /** Told when another version of a credential is in force (0: none): idle connections of the one before can go. */
@@ -171,12 +178,14 @@ export class LiveGrants {
     revoked: readonly RevokedGrant[],
   ): void {
     const gone = new Set(this.#grants.keys());
+    const kept: string[] = [];
     this.#revoked.clear();
     for (const grant of grants) {
-      gone.delete(grant.integration);
+      if (gone.delete(grant.integration)) kept.push(grant.integration);
       this.#grants.set(grant.integration, grant);
     }
     this.#revoke([...gone], revoked);
+    for (const integration of kept) this.#tell(this.#changedListeners, integration);
     for (const [credential, version] of Object.entries(versions)) this.#version(credential, version);
     if (!this.#ready) {
       this.#ready = true;
@@ -193,6 +202,7 @@ export class LiveGrants {
     this.#grants.set(grant.integration, grant);
     this.#compile();
     this.#log.info({ integration: grant.integration }, 'an Integration was granted or changed');
+    this.#tell(this.#changedListeners, grant.integration);
   }
 
   /** The table first, so that nothing new starts; then what runs. */
@@ -205,7 +215,7 @@ export class LiveGrants {
     this.#compile();
     for (const integration of integrations) {
       this.#log.info({ integration, by: this.#revoked.get(integration)?.by }, 'an Integration was revoked');
-      this.#cut(integration);
+      this.#tell(this.#revokedListeners, integration);
     }
   }
 
@@ -213,11 +223,12 @@ export class LiveGrants {
     const credential = this.leases.revokeLease(id);
     this.#log.info({ lease: id, credential }, 'a lease was revoked');
     if (credential === undefined) return;
-    for (const grant of this.#grants.values()) if (grant.credential === credential) this.#cut(grant.integration);
+    for (const grant of this.#grants.values())
+      if (grant.credential === credential) this.#tell(this.#revokedListeners, grant.integration);
   }
 
-  #cut(integration: string): void {
-    for (const listener of [...this.#revokedListeners]) this.#guard(() => listener(integration));
+  #tell(listeners: ReadonlySet<IntegrationListener>, integration: string): void {
+    for (const listener of [...listeners]) this.#guard(() => listener(integration));
   }
 
   #version(credential: string, version: number): void {

@@ -29,7 +29,7 @@ export class ProxyListener implements ListenContext {
   readonly #servers: Server[] = [];
   readonly #members = new Roster<Member>();
   readonly #door: Door;
-  readonly #unlisten: () => void;
+  readonly #unlisten: readonly (() => void)[];
   #sweeper: NodeJS.Timeout | undefined;
   #emptied: (() => void) | undefined;
   #draining = false;
@@ -41,7 +41,10 @@ export class ProxyListener implements ListenContext {
     this.nowMs = deps.clock.monotonicMs();
     this.#door = { kind: 'proxy', ownPorts: deps.ownPorts };
     this.refused = new RefusedConnections(deps);
-    this.#unlisten = deps.grants.onRevoked((integration) => this.inFlight.cut(integration));
+    this.#unlisten = [
+      deps.grants.onRevoked((integration) => this.inFlight.cut(integration)),
+      deps.grants.onChanged((integration) => this.inFlight.recheck(integration)),
+    ];
   }
 
   get draining(): boolean {
@@ -102,7 +105,7 @@ export class ProxyListener implements ListenContext {
     await emptied;
     clearTimeout(timer);
     clearInterval(this.#sweeper);
-    this.#unlisten();
+    for (const unlisten of this.#unlisten) unlisten();
   }
 
   add(member: Member): void {
