@@ -32,7 +32,7 @@ import { Simulators } from './simulators.ts';
 const RESULTS = join(import.meta.dirname, 'results');
 const USAGE =
   'usage: node test/bench-store/main.ts [--quick] [--engines SQLite,PostgreSQL] [--sidecars N] [--credentials N] [-o json]';
-const LIMIT_MS = 10 * 60_000;
+const LIMIT_MS = 15 * 60_000;
 const QUICK_LIMIT_MS = 3 * 60_000;
 
 const FULL = { credentials: 100_000, seconds: 8, sidecars: 10_000 };

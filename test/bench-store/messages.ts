@@ -24,6 +24,8 @@ export interface SimulatorAnswer {
   seconds?: number;
   /** How many have what was waited for. */
   done?: number;
+  /** How many wait for a lease. */
+  waiting?: number;
   error?: string;
 }
 

@@ -19,6 +19,9 @@ import { namespaceOf, nowMs, SHARED_CREDENTIAL, type SimulatorAnswer, type Simul
 const nothing = () => {};
 const quiet: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 const JOINS_AT_ONCE = 32;
+/** What one that gets no answer waits before it asks again: a request of its agent that waits is tried sooner, one that comes again later. */
+const AGAIN_MS = 1_000;
+const LAST_LEASES_MS = 20_000;
 
 class Sidecar {
   readonly replicas: StoreReplicas;
@@ -65,7 +68,12 @@ class Sidecar {
 }
 
 const sidecars: Sidecar[] = [];
-const steady = { latencies: [] as number[], failures: new Map<string, number>(), timers: [] as NodeJS.Timeout[] };
+const steady = {
+  latencies: [] as number[],
+  failures: new Map<string, number>(),
+  timers: [] as NodeJS.Timeout[],
+  waiting: 0,
+};
 
 async function answer(message: SimulatorRequest): Promise<SimulatorAnswer> {
   switch (message.ask) {
@@ -101,9 +109,12 @@ async function answer(message: SimulatorRequest): Promise<SimulatorAnswer> {
     case 'reopened': {
       const began = performance.now();
       await until(() => sidecars.every(({ openings }) => openings > 0), message.limitMs);
+      const seconds = (performance.now() - began) / 1000;
       for (const timer of steady.timers.splice(0)) clearInterval(timer);
+      await until(() => steady.waiting === 0, LAST_LEASES_MS);
       return {
-        seconds: (performance.now() - began) / 1000,
+        seconds,
+        waiting: steady.waiting,
         done: sidecars.filter(({ openings }) => openings > 0).length,
         latenciesMs: steady.latencies.splice(0),
         failures: Object.fromEntries(steady.failures),
@@ -212,21 +223,34 @@ async function leases(count: number, seconds: number): Promise<SimulatorAnswer> 
   return { latenciesMs, failures, seconds: (performance.now() - began) / 1000 };
 }
 
+/** Each asks for a lease once a second, again and again until it has it, as the real one does; it counts from when it was first asked for. */
 function startSteady(count: number): void {
   steady.latencies = [];
   steady.failures.clear();
   for (const sidecar of sidecars.slice(0, count)) {
+    let asking = false;
     const ask = async () => {
+      if (asking) return;
+      asking = true;
+      steady.waiting += 1;
       const askedMs = performance.now();
-      try {
-        await sidecar.lease();
-        steady.latencies.push(performance.now() - askedMs);
-      } catch (error) {
-        const code = error instanceof StoreFailure ? error.code : String(error);
-        steady.failures.set(code, (steady.failures.get(code) ?? 0) + 1);
-      }
+      while (!(await leased(sidecar))) await pause(AGAIN_MS * (0.5 + Math.random()));
+      steady.latencies.push(performance.now() - askedMs);
+      steady.waiting -= 1;
+      asking = false;
     };
     steady.timers.push(setInterval(ask, 1_000));
+  }
+}
+
+async function leased(sidecar: Sidecar): Promise<boolean> {
+  try {
+    await sidecar.lease();
+    return true;
+  } catch (error) {
+    const code = error instanceof StoreFailure ? error.code : String(error);
+    steady.failures.set(code, (steady.failures.get(code) ?? 0) + 1);
+    return false;
   }
 }
 

@@ -48,6 +48,7 @@ export class Simulators {
       failures,
       seconds: Math.max(...answers.map(({ seconds }) => seconds ?? 0)),
       done: answers.reduce((sum, { done }) => sum + (done ?? 0), 0),
+      waiting: answers.reduce((sum, { waiting }) => sum + (waiting ?? 0), 0),
     };
   }
 
