@@ -18,8 +18,8 @@ async function begin(namespace = 'default'): Promise<Identity & { kind: 'session
   const one = session({ id: `session-${serial}`, namespace });
   const row = { serial: `${serial}`, fingerprint: `f${serial}`, kind: 'session', sessionId: one.id } as const;
   await core.store.repository.transaction(async (tx) => {
-    await tx.putSession(one);
-    await tx.putIdentity({ ...row, expiresAtMs: core.clock.nowMs() + 86_400_000 });
+    await tx.sessions.put(one);
+    await tx.identities.put({ ...row, expiresAtMs: core.clock.nowMs() + 86_400_000 });
   });
   return core.store.identities.find(row.fingerprint) as Identity & { kind: 'session' };
 }

@@ -107,7 +107,7 @@ export class Leases {
       this.#authorise(session, request);
     } catch (error) {
       issued.frame.fill(0);
-      await repository.transaction((tx) => tx.endLease(issued.id, clock.nowMs()));
+      await repository.transaction((tx) => tx.leases.end(issued.id, clock.nowMs()));
       throw error;
     }
   }
@@ -128,11 +128,11 @@ export class Leases {
         frame = opened.frame;
         version = opened.material.version;
         expiresInSeconds = this.#secondsOf(opened.material, record);
-        if (maxUses !== undefined && (await tx.countLeases(credential, version)) >= maxUses)
+        if (maxUses !== undefined && (await tx.leases.count(credential, version)) >= maxUses)
           throw usesExhausted(credential, version, maxUses);
         const issuedAtMs = clock.nowMs();
         const expiresAtMs = issuedAtMs + expiresInSeconds * 1000;
-        await tx.putLease({ id, sessionId: session.id, credential, version, issuedAtMs, expiresAtMs });
+        await tx.leases.put({ id, sessionId: session.id, credential, version, issuedAtMs, expiresAtMs });
         await audit.append(tx, {
           kind: 'lease.issued',
           lease: id,

@@ -33,12 +33,12 @@ export class Objects {
   async applyCredential(key: string, record: CredentialRecord, by: string): Promise<StoredCredential> {
     const { audit, materials, repository, state } = this.#o;
     await repository.transaction(async (tx) => {
-      const before = await tx.credential(key);
+      const before = await tx.credentials.get(key);
       if (before === undefined || canonicalJson(before) !== canonicalJson(record)) {
-        await tx.putCredential(key, record);
+        await tx.credentials.put(key, record);
         await audit.append(tx, { kind: 'credential.applied', credential: key, record, by });
       }
-      if (record.source === 'generated' && (await tx.material(key))?.origin !== 'generated')
+      if (record.source === 'generated' && (await tx.materials.newest(key))?.origin !== 'generated')
         await materials.generate(tx, key, record.generated);
     });
     const stored = state.stored(key);
@@ -50,10 +50,10 @@ export class Objects {
   async removeCredential(key: string, by: string): Promise<void> {
     const { audit, materials, repository } = this.#o;
     await repository.transaction(async (tx) => {
-      if ((await tx.credential(key)) === undefined) return;
-      await tx.deleteCredential(key);
+      if ((await tx.credentials.get(key)) === undefined) return;
+      await tx.credentials.delete(key);
       await audit.append(tx, { kind: 'credential.removed', credential: key, by });
-      const origin = (await tx.material(key))?.origin;
+      const origin = (await tx.materials.newest(key))?.origin;
       if (origin !== undefined && origin !== 'store') await materials.removeIn(tx, key, by);
     });
   }
@@ -61,9 +61,9 @@ export class Objects {
   async applyIntegration(key: string, record: IntegrationRecord, by: string): Promise<void> {
     const { audit, repository } = this.#o;
     await repository.transaction(async (tx) => {
-      const before = await tx.integration(key);
+      const before = await tx.integrations.get(key);
       if (before !== undefined && canonicalJson(before) === canonicalJson(record)) return;
-      await tx.putIntegration(key, record);
+      await tx.integrations.put(key, record);
       await audit.append(tx, { kind: 'integration.applied', integration: key, record, by });
     });
   }
@@ -71,8 +71,8 @@ export class Objects {
   async removeIntegration(key: string, by: string): Promise<void> {
     const { audit, repository } = this.#o;
     await repository.transaction(async (tx) => {
-      if ((await tx.integration(key)) === undefined) return;
-      await tx.deleteIntegration(key);
+      if ((await tx.integrations.get(key)) === undefined) return;
+      await tx.integrations.delete(key);
       await audit.append(tx, { kind: 'integration.removed', integration: key, by });
     });
   }

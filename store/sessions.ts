@@ -55,7 +55,7 @@ export class Sessions {
     return repository.transaction(async (tx) => {
       if (who.kind === 'operator') return this.#begin(tx, { pod: who.pod }, publicKey, from);
       for (const before of identities.ofPod(who.session.pod.uid)) {
-        if (!(await tx.endSession(before, clock.nowMs(), REJOINED))) continue;
+        if (!(await tx.sessions.end(before, clock.nowMs(), REJOINED))) continue;
         await audit.append(tx, { kind: 'session.ended', session: before.id, reason: REJOINED });
       }
       return this.#begin(tx, { session: sessionOf(who, clock.nowMs()) }, publicKey, from);
@@ -70,7 +70,7 @@ export class Sessions {
         const { role: previousRole, tags: previousTags, ...rest } = before;
         const after = { ...rest, ...subject };
         if (previousRole === subject.role && previousTags.join('\n') === subject.tags.join('\n')) continue;
-        if (!(await tx.changeSession(after))) continue;
+        if (!(await tx.sessions.change(after))) continue;
         await this.#o.audit.append(tx, {
           kind: 'session.changed',
           session: after.id,
@@ -90,7 +90,7 @@ export class Sessions {
   ): Promise<JoinAnswer> {
     if (session !== undefined) {
       this.#admit(session);
-      await tx.putSession(session);
+      await tx.sessions.put(session);
     }
     const kind = session === undefined ? 'operator' : 'session';
     const { answer, certificate } = await this.#certify(tx, { kind, session }, publicKey);
@@ -130,7 +130,7 @@ export class Sessions {
   async end(session: Session, reason: string): Promise<void> {
     await this.#o.repository.transaction(async (tx) => {
       if (this.#o.identities.session(session.id) === undefined) return;
-      if (!(await tx.endSession(session, this.#o.clock.nowMs(), reason))) return;
+      if (!(await tx.sessions.end(session, this.#o.clock.nowMs(), reason))) return;
       await this.#o.audit.append(tx, { kind: 'session.ended', session: session.id, reason });
     });
   }
@@ -180,7 +180,7 @@ export class Sessions {
     const seconds = settings.certificateSeconds;
     const spiffeId = spiffeIdOf(settings.trustDomain, kind, session);
     const certificate = ca.issueClient({ publicKey, spiffeId, seconds });
-    await tx.putIdentity({
+    await tx.identities.put({
       serial: certificate.serial,
       fingerprint: certificate.fingerprint,
       kind,

@@ -12,7 +12,7 @@ beforeEach(async () => {
     await core.store.objects.applyIntegration(`default/${name}`, record, 'test');
     await core.store.materials.put(`default/${name}`, frameOf(`first of ${name}`), 'test');
   }
-  await core.store.repository.transaction((tx) => tx.putSession(session()));
+  await core.store.repository.transaction((tx) => tx.sessions.put(session()));
 });
 afterEach(() => core.remove());
 

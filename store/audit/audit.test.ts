@@ -16,7 +16,7 @@ beforeEach(async () => {
 afterEach(() => core.remove());
 
 const record = (n: number) => core.store.audit.record({ kind: 'test.happened', n });
-const all = () => core.store.repository.transaction((tx) => tx.auditEntries('store', 0, 10_000));
+const all = () => core.store.repository.transaction((tx) => tx.audit.entries('store', 0, 10_000));
 const until = async (condition: () => boolean) => {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 };
@@ -207,7 +207,7 @@ test('chains of several processes: each its own key changes, one prunes all, and
     const chains = await a.chains();
     const entries: AuditEntry[] = [];
     for (const { chain } of chains)
-      entries.push(...(await repository.transaction((tx) => tx.auditEntries(chain, 0, 10_000))));
+      entries.push(...(await repository.transaction((tx) => tx.audit.entries(chain, 0, 10_000))));
     const heads = chains.flatMap(({ head }) => head ?? []);
     return verifyAudit(
       entries,

@@ -62,15 +62,15 @@ export class Audit {
   }
 
   head(): Promise<AuditHead | undefined> {
-    return this.#repository.transaction((tx) => tx.auditHead(this.chain));
+    return this.#repository.transaction((tx) => tx.audit.head(this.chain));
   }
 
   /** All chains, those of other processes too. */
   chains(): Promise<AuditChain[]> {
     return this.#repository.transaction(async (tx) => {
       const chains: AuditChain[] = [];
-      for (const chain of await tx.auditChains()) {
-        const head = await tx.auditHead(chain);
+      for (const chain of await tx.audit.chains()) {
+        const head = await tx.audit.head(chain);
         const checkpoint = await checkpointOf(tx, chain);
         chains.push({ chain, own: chain === this.chain, ...(head && { head }), ...(checkpoint && { checkpoint }) });
       }
@@ -80,7 +80,7 @@ export class Audit {
 
   /** The first entry of that time (RFC 3339 with milliseconds) or later, one after the last if there is none. */
   seqAt(chain: string, at: string): Promise<number> {
-    return this.#repository.transaction((tx) => tx.auditSeqAt(chain, at));
+    return this.#repository.transaction((tx) => tx.audit.seqAt(chain, at));
   }
 
   changed(changes: readonly Change[]): void {
@@ -159,7 +159,7 @@ export class Audit {
 
   /** Puts on record in a chain which keys came after the one that signed its head. */
   async #followIn(tx: Transaction, chain: string): Promise<void> {
-    const head = await tx.auditHead(chain);
+    const head = await tx.audit.head(chain);
     if (head === undefined || head.publicKeyPem === this.#signer.publicKeyPem) return;
     const missing = linksBetween(await keyLinks(tx), head.publicKeyPem, this.#signer.publicKeyPem) ?? [];
     for (const link of missing) await this.#appendTo(tx, chain, { kind: 'audit.key-rotated', link, by: 'store' });
@@ -174,20 +174,20 @@ export class Audit {
   /** Whether this process may write a chain of another: not while its writer, should it live, does not sign with our key yet. */
   async #mayWrite(tx: Transaction, chain: string): Promise<boolean> {
     if (chain === this.chain) return true;
-    const head = await tx.auditHead(chain);
+    const head = await tx.audit.head(chain);
     return (
       head?.publicKeyPem === this.#signer.publicKeyPem || this.#clock.monotonicMs() - this.#keySinceMs > KEY_TAKEN_UP_MS
     );
   }
 
   async #appendTo(tx: Transaction, chain: string, event: AuditEvent): Promise<void> {
-    const end = await tx.auditEnd(chain);
+    const end = await tx.audit.end(chain);
     const seq = (end?.seq ?? 0) + 1;
     const at = new Date(this.#clock.nowMs()).toISOString();
     const previousHash = end?.hash ?? auditGenesis(chain);
     const hash = auditHash({ seq, at, event, previousHash });
     const signer = await this.#signerIn(tx);
-    await tx.appendAudit(
+    await tx.audit.append(
       chain,
       { seq, at, event, previousHash, hash },
       signer.sign({ ...named(chain), seq, hash, at }),
@@ -197,18 +197,18 @@ export class Audit {
   async #page(chain: string, after: number, limit: number): Promise<AuditEntry[]> {
     return this.#repository.transaction(async (tx) => {
       const begin = (await checkpointOf(tx, chain))?.seq ?? 0;
-      return tx.auditEntries(chain, Math.max(after, begin), limit);
+      return tx.audit.entries(chain, Math.max(after, begin), limit);
     });
   }
 
   async #checkpoint(tx: Transaction, chain: string, before: string, by: string): Promise<AuditCheckpoint | undefined> {
     const known = await checkpointOf(tx, chain);
     const begin = known?.seq ?? 0;
-    const end = await tx.auditEnd(chain);
-    const seq = Math.min(await tx.auditSeqAt(chain, before), end?.seq ?? 0) - 1;
+    const end = await tx.audit.end(chain);
+    const seq = Math.min(await tx.audit.seqAt(chain, before), end?.seq ?? 0) - 1;
     if (seq <= begin || !(await this.#mayWrite(tx, chain))) return undefined;
     await this.#followIn(tx, chain);
-    const [last] = await tx.auditEntries(chain, seq - 1, 1);
+    const [last] = await tx.audit.entries(chain, seq - 1, 1);
     const signer = await this.#signerIn(tx);
     const checkpoint = signer.checkpoint({
       ...named(chain),
@@ -224,11 +224,11 @@ export class Audit {
 
   /** Deletes up to and including `uptoSeq`, step by step; what a crash leaves is not read any more, and goes the next time. */
   async #forget(chain: string, uptoSeq: number): Promise<number> {
-    const [first] = await this.#repository.transaction((tx) => tx.auditEntries(chain, 0, 1));
+    const [first] = await this.#repository.transaction((tx) => tx.audit.entries(chain, 0, 1));
     const begin = (first?.seq ?? uptoSeq + 1) - 1;
     for (let seq = begin; seq < uptoSeq; ) {
       seq = Math.min(uptoSeq, seq + PRUNE_ENTRIES);
-      await this.#repository.transaction((tx) => tx.pruneAudit(chain, seq));
+      await this.#repository.transaction((tx) => tx.audit.prune(chain, seq));
     }
     return Math.max(0, uptoSeq - begin);
   }

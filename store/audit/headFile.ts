@@ -39,7 +39,7 @@ export class AuditHeadFile {
       const checkpoint = await checkpointOf(tx, chain);
       // Pruned since the file was written.
       if (checkpoint !== undefined && auditCheckpointSigned(checkpoint) && head.seq <= checkpoint.seq) return true;
-      const [entry] = await tx.auditEntries(chain, head.seq - 1, 1);
+      const [entry] = await tx.audit.entries(chain, head.seq - 1, 1);
       return entry?.seq === head.seq && entry.hash === head.hash;
     });
     if (sound) return;

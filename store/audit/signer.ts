@@ -52,7 +52,7 @@ export class AuditSigner {
       previousSignature: this.#signed(bytes).signature,
       signature: signer.#signed(bytes).signature,
     };
-    await tx.setMeta(KEY, sealed);
+    await tx.meta.set(KEY, sealed);
     await addKeyLink(tx, link);
     return { signer, link };
   }

@@ -89,7 +89,7 @@ async function grant(credential = 'default/key'): Promise<void> {
   await core.store.objects.applyIntegration('default/example', integrationRecord({ credential }), 'test');
 }
 
-const audit = (after = 0) => core.store.repository.transaction((tx) => tx.auditEntries('store', after, 10_000));
+const audit = (after = 0) => core.store.repository.transaction((tx) => tx.audit.entries('store', after, 10_000));
 const kinds = async (after = 0) => (await audit(after)).map(({ event }) => event.kind);
 
 test.each(['passphrase', 'kek'] as const)('a store comes back from a backup under a %s as it was', async (under) => {
@@ -251,7 +251,7 @@ test('sessions, identities, leases and join tokens of before are void', async ()
 
 test('what was revoked before the backup stays revoked', async () => {
   const revocation = { id: 'r1', selector: { everything: true } as const, atMs: 1, by: 'test', reason: 'leak' };
-  await core.store.repository.transaction((tx) => tx.putRevocation(revocation));
+  await core.store.repository.transaction((tx) => tx.revocations.put(revocation));
   await backUp();
   const files = elsewhere();
   await restoreBackup(options({ files }));
@@ -267,7 +267,7 @@ test('what was revoked or removed since the backup stays so where the database t
   await give('default/gone');
   await backUp();
   const revocation = { id: 'r2', selector: { role: 'coder' }, atMs: 2, by: 'test', reason: 'leak' };
-  await core.store.repository.transaction((tx) => tx.putRevocation(revocation));
+  await core.store.repository.transaction((tx) => tx.revocations.put(revocation));
   await core.store.materials.remove('default/gone', 'test');
   const report = await restore();
   expect(report.carried).toMatchObject({ revocations: 1, removed: 1 });
@@ -296,10 +296,10 @@ test('a restore says how many entries of the audit are lost where only the head 
 
 test('a credential with a bound on its uses is not good for more of them after a restore', async () => {
   await give('default/key', SECRET, { maxUses: 1 });
-  await core.store.repository.transaction((tx) => tx.addLeaseCount('default/key', 1, 1));
+  await core.store.repository.transaction((tx) => tx.leases.addCount('default/key', 1, 1));
   await backUp();
   await restore();
-  const count = () => core.store.repository.transaction((tx) => tx.countLeases('default/key', 1));
+  const count = () => core.store.repository.transaction((tx) => tx.leases.count('default/key', 1));
   expect(await count()).toBe(1);
   await restore();
   expect(await count()).toBe(1);

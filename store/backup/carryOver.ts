@@ -42,11 +42,11 @@ export async function carryOver(
       repository,
     );
   }
-  const stands = await old.transaction((tx) => tx.revocations());
+  const stands = await old.transaction((tx) => tx.revocations.all());
   const revocations = await repository.transaction(async (tx) => {
-    const known = new Set((await tx.revocations()).map(({ id }) => id));
+    const known = new Set((await tx.revocations.all()).map(({ id }) => id));
     const more = stands.filter(({ id }) => !known.has(id));
-    for (const revocation of more) await tx.putRevocation(revocation);
+    for (const revocation of more) await tx.revocations.put(revocation);
     return more.length;
   });
   const auditEntries = await carryAudit(old, repository);
@@ -55,7 +55,7 @@ export async function carryOver(
 
 async function lastVersions(tx: Transaction, credentials: readonly string[]): Promise<number[]> {
   const lasts: number[] = [];
-  for (const credential of credentials) lasts.push(await tx.lastVersion(credential));
+  for (const credential of credentials) lasts.push(await tx.materials.lastVersion(credential));
   return lasts;
 }
 
@@ -64,25 +64,25 @@ async function carryCredentials(credentials: string[], old: Repository, reposito
   const bounded = await repository.transaction(async (tx) => {
     const versions = new Map<string, number>();
     for (const credential of credentials) {
-      if ((await tx.credential(credential))?.maxUses === undefined) continue;
-      versions.set(credential, (await tx.material(credential))?.version ?? 0);
+      if ((await tx.credentials.get(credential))?.maxUses === undefined) continue;
+      versions.set(credential, (await tx.materials.newest(credential))?.version ?? 0);
     }
     return versions;
   });
   const { counts, gone } = await old.transaction(async (tx) => {
     const counts = new Map<string, number>();
     const gone: string[] = [];
-    for (const credential of credentials) if ((await tx.dataKey(credential)) === undefined) gone.push(credential);
-    for (const [credential, version] of bounded) counts.set(credential, await tx.countLeases(credential, version));
+    for (const credential of credentials) if ((await tx.dataKeys.get(credential)) === undefined) gone.push(credential);
+    for (const [credential, version] of bounded) counts.set(credential, await tx.leases.count(credential, version));
     return { counts, gone };
   });
   if (gone.length + counts.size === 0) return 0;
   await repository.transaction(async (tx) => {
     for (const [credential, count] of counts) {
-      const more = count - (await tx.countLeases(credential, bounded.get(credential)!));
-      if (more > 0) await tx.addLeaseCount(credential, bounded.get(credential)!, more);
+      const more = count - (await tx.leases.count(credential, bounded.get(credential)!));
+      if (more > 0) await tx.leases.addCount(credential, bounded.get(credential)!, more);
     }
-    for (const credential of gone) await tx.deleteMaterial(credential);
+    for (const credential of gone) await tx.materials.delete(credential);
   });
   return gone.length;
 }
@@ -90,7 +90,7 @@ async function carryCredentials(credentials: string[], old: Repository, reposito
 /** The credentials that have a data key, and so material, page by page. */
 async function* keyed(repository: Repository): AsyncGenerator<string[]> {
   for (let after = ''; ; ) {
-    const page = await repository.transaction((tx) => tx.dataKeys(after, PAGE));
+    const page = await repository.transaction((tx) => tx.dataKeys.page(after, PAGE));
     yield page.map(({ credential }) => credential);
     if (page.length < PAGE) return;
     after = page.at(-1)!.credential;
@@ -103,15 +103,15 @@ async function carryAudit(old: Repository, repository: Repository): Promise<numb
   const sameKeys = JSON.stringify(await old.transaction(keys)) === JSON.stringify(await repository.transaction(keys));
   if (!sameKeys) return 0;
   let carried = 0;
-  for (const chain of await old.transaction((tx) => tx.auditChains())) {
-    const head = await old.transaction((tx) => tx.auditHead(chain));
+  for (const chain of await old.transaction((tx) => tx.audit.chains())) {
+    const head = await old.transaction((tx) => tx.audit.head(chain));
     if (head === undefined) continue;
-    let end = await repository.transaction((tx) => tx.auditEnd(chain));
+    let end = await repository.transaction((tx) => tx.audit.end(chain));
     for (;;) {
-      const entries = await old.transaction((tx) => tx.auditEntries(chain, end?.seq ?? 0, PAGE));
+      const entries = await old.transaction((tx) => tx.audit.entries(chain, end?.seq ?? 0, PAGE));
       if (entries.length === 0 || !goesOn(chain, end, entries)) break;
       await repository.transaction(async (tx) => {
-        for (const entry of entries) await tx.appendAudit(chain, entry, head);
+        for (const entry of entries) await tx.audit.append(chain, entry, head);
       });
       carried += entries.length;
       end = entries.at(-1)!;

@@ -1,4 +1,4 @@
-import type { Repository, Snapshot, Transaction } from '../persist/repository.ts';
+import type { ObjectTable, Repository, Transaction } from '../persist/repository.ts';
 import { decodeOwnKey } from '../vault/ownKeyValue.ts';
 import type { Vault } from '../vault/vault.ts';
 import { epochOf } from './epoch.ts';
@@ -44,8 +44,8 @@ async function* allRows(
 ): AsyncGenerator<BackupRow> {
   const { createdAt, keys, vault } = options;
   const counts: Partial<BackupCounts> = {};
-  const chains = await tx.auditChains();
-  const heads = await Promise.all(chains.map((chain) => tx.auditHead(chain)));
+  const chains = await tx.audit.chains();
+  const heads = await Promise.all(chains.map((chain) => tx.audit.head(chain)));
   yield {
     type: 'manifest',
     manifest: { createdAt, epoch: await epochOf(tx), keys, heads: heads.filter((head) => head !== undefined) },
@@ -64,20 +64,20 @@ async function* parts(
   vault: Vault,
   keys: BackupManifest['keys'],
 ): AsyncGenerator<BackupRow> {
-  for (const name of await tx.metaNames('')) {
-    const blob = (await tx.meta(name))!;
+  for (const name of await tx.meta.names('')) {
+    const blob = (await tx.meta.get(name))!;
     const own = keys === 'open' && decodeOwnKey(blob) !== undefined;
     if (keys === 'open' && name.startsWith(KEK_NAMES)) continue;
     if (own) yield { type: 'ownKey', name, blob: await vault.openOwn(name, blob) };
     else yield { type: 'meta', name, blob: Buffer.from(blob) };
   }
-  for await (const { key, record } of pages(tx, 'integrations')) yield { type: 'integration', key, record };
-  for await (const { key, record } of pages(tx, 'credentials')) yield { type: 'credential', key, record };
+  for await (const { key, record } of pages(tx.integrations)) yield { type: 'integration', key, record };
+  for await (const { key, record } of pages(tx.credentials)) yield { type: 'credential', key, record };
   for await (const row of materials(tx, vault, keys)) yield row;
-  for (const revocation of await tx.revocations()) yield { type: 'revocation', revocation };
+  for (const revocation of await tx.revocations.all()) yield { type: 'revocation', revocation };
   for (const chain of chains) {
     for (let after = 0; ; ) {
-      const entries = await tx.auditEntries(chain, after, PAGE);
+      const entries = await tx.audit.entries(chain, after, PAGE);
       for (const entry of entries) yield { type: 'audit', chain, entry };
       if (entries.length < PAGE) break;
       after = entries.at(-1)!.seq;
@@ -88,29 +88,26 @@ async function* parts(
 /** Data key, newest material and what was given of it. */
 async function* materials(tx: Transaction, vault: Vault, keys: BackupManifest['keys']): AsyncGenerator<BackupRow> {
   for (let after = ''; ; ) {
-    const page = await tx.dataKeys(after, PAGE);
+    const page = await tx.dataKeys.page(after, PAGE);
     for (const { credential, key } of page) {
       if (keys === 'open') yield { type: 'dataKey', credential, blob: await vault.exposeDataKey(credential, key) };
       else yield { type: 'dataKey', credential, kekId: key.kekId, blob: Buffer.from(key.wrapped) };
-      const material = await tx.material(credential);
+      const material = await tx.materials.newest(credential);
       if (material === undefined) continue;
       const { sealed, ...head } = material;
       yield { type: 'material', head, blob: Buffer.from(sealed) };
-      if ((await tx.credential(credential))?.maxUses === undefined) continue;
+      if ((await tx.credentials.get(credential))?.maxUses === undefined) continue;
       const { version } = head;
-      yield { type: 'leases', credential, version, count: await tx.countLeases(credential, version) };
+      yield { type: 'leases', credential, version, count: await tx.leases.count(credential, version) };
     }
     if (page.length < PAGE) return;
     after = page.at(-1)!.credential;
   }
 }
 
-async function* pages<K extends 'credentials' | 'integrations'>(
-  tx: Transaction,
-  kind: K,
-): AsyncGenerator<Snapshot[K][number]> {
+async function* pages<R>(table: ObjectTable<R>): AsyncGenerator<{ key: string; record: R }> {
   for (let after = ''; ; ) {
-    const page: Snapshot[K] = await tx.objects(kind, after, PAGE);
+    const page = await table.page(after, PAGE);
     yield* page;
     if (page.length < PAGE) return;
     after = page.at(-1)!.key;

@@ -12,20 +12,20 @@ const RESTORING = 'restoring';
 
 /** @throws DatabaseDamaged */
 export async function requireRestored(repository: Repository): Promise<void> {
-  if ((await repository.transaction((tx) => tx.meta(RESTORING))) === undefined) return;
+  if ((await repository.transaction((tx) => tx.meta.get(RESTORING))) === undefined) return;
   const message =
     'A restore into this database did not come to its end. Restore the backup into a new, empty database.';
   throw storeError('DatabaseDamaged', message);
 }
 
 export async function markRestored(tx: Transaction): Promise<void> {
-  await tx.deleteMeta(RESTORING);
+  await tx.meta.delete(RESTORING);
 }
 
 /** Fills an empty database; it counts as half restored until `markRestored`. Keys that are open in the backup are wrapped by `vault`. The highest version there is. */
 export async function importRows(backup: BackupFile, repository: Repository, vault: Vault): Promise<number> {
   const heads = new Map(backup.manifest.heads.map((head) => [head.chain ?? 'store', head]));
-  await repository.transaction((tx) => tx.setMeta(RESTORING, Buffer.from(backup.manifest.createdAt)));
+  await repository.transaction((tx) => tx.meta.set(RESTORING, Buffer.from(backup.manifest.createdAt)));
   let batch: BackupRow[] = [];
   let highest = 0;
   const write = async () => {
@@ -63,21 +63,21 @@ async function wrapped(row: BackupRow, vault: Vault): Promise<BackupRow> {
 async function put(tx: Transaction, row: BackupRow, heads: ReadonlyMap<string, AuditHead>): Promise<void> {
   switch (row.type) {
     case 'meta':
-      return tx.setMeta(row.name, row.blob);
+      return tx.meta.set(row.name, row.blob);
     case 'credential':
-      return tx.putCredential(row.key, row.record);
+      return tx.credentials.put(row.key, row.record);
     case 'integration':
-      return tx.putIntegration(row.key, row.record);
+      return tx.integrations.put(row.key, row.record);
     case 'dataKey':
-      return tx.putDataKey(row.credential, { kekId: row.kekId!, wrapped: row.blob });
+      return tx.dataKeys.put(row.credential, { kekId: row.kekId!, wrapped: row.blob });
     case 'material':
-      return tx.putMaterial({ ...row.head, sealed: row.blob });
+      return tx.materials.put({ ...row.head, sealed: row.blob });
     case 'leases':
-      return tx.addLeaseCount(row.credential, row.version, row.count);
+      return tx.leases.addCount(row.credential, row.version, row.count);
     case 'revocation':
-      return tx.putRevocation(row.revocation);
+      return tx.revocations.put(row.revocation);
     case 'audit':
-      return tx.appendAudit(row.chain, row.entry, heads.get(row.chain)!);
+      return tx.audit.append(row.chain, row.entry, heads.get(row.chain)!);
     case 'ownKey':
     case 'manifest':
     case 'end':

@@ -21,10 +21,10 @@ test('a backup of 100,000 credentials takes no more memory than one of few', asy
       await repository.transaction(async (tx) => {
         for (let n = from; n < from + 1000; n += 1) {
           const credential = `default/key-${n}`;
-          await tx.putCredential(credential, credentialRecord());
-          await tx.putDataKey(credential, { kekId: 'kek', wrapped: Buffer.alloc(61, n) });
+          await tx.credentials.put(credential, credentialRecord());
+          await tx.dataKeys.put(credential, { kekId: 'kek', wrapped: Buffer.alloc(61, n) });
           const head = { credential, version: 1, origin: 'secret' as const, fields: ['value'], writtenAtMs: 0 };
-          await tx.putMaterial({ ...head, sealed: Buffer.alloc(3000, n) });
+          await tx.materials.put({ ...head, sealed: Buffer.alloc(3000, n) });
         }
       });
     }

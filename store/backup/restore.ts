@@ -90,7 +90,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     try {
       const highest = await importRows(backup, repository, vault);
       report = await begin({ backup, highest, repository, vault, old, options });
-      head = await repository.transaction((tx) => tx.auditHead(repository.chain));
+      head = await repository.transaction((tx) => tx.audit.head(repository.chain));
     } finally {
       vault.close();
     }
@@ -136,7 +136,7 @@ async function begin(restore: {
     const epoch = Math.max(await epochOf(tx), oldEpoch) + 1;
     const floor = Math.max(last, await versionFloor(tx)) + VERSION_JUMP;
     const kept = keptHead(files);
-    const end = await tx.auditEnd(kept?.chain ?? repository.chain);
+    const end = await tx.audit.end(kept?.chain ?? repository.chain);
     const lostEntries = Math.max(0, (kept?.seq ?? 0) - (end?.seq ?? 0));
     await setEpoch(tx, epoch);
     await setVersionFloor(tx, floor);
@@ -237,7 +237,7 @@ async function openOld({ files, log }: RestoreOptions): Promise<Repository | und
 
 async function requireEmpty(repository: Repository): Promise<void> {
   const empty = await repository.transaction(
-    async (tx) => (await tx.metaNames('')).length === 0 && (await tx.auditChains()).length === 0,
+    async (tx) => (await tx.meta.names('')).length === 0 && (await tx.audit.chains()).length === 0,
   );
   if (!empty) throw storeError('RestoreRefused', 'The PostgreSQL database is not empty; restore into a new one.');
 }

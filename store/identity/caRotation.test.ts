@@ -18,10 +18,10 @@ const status = () => core.store.caRotation.status();
 const tick = () => core.store.caRotation.tick();
 const publicKey = () => generateP256().publicKey;
 const kinds = async () => {
-  const entries = await core.store.repository.transaction((tx) => tx.auditEntries('store', 0, 1000));
+  const entries = await core.store.repository.transaction((tx) => tx.audit.entries('store', 0, 1000));
   return entries.map(({ event }) => event.kind).filter((kind) => kind.startsWith('ca.'));
 };
-const keyNames = () => core.store.repository.transaction((tx) => tx.metaNames('ca '));
+const keyNames = () => core.store.repository.transaction((tx) => tx.meta.names('ca '));
 
 async function join() {
   const token = await core.store.repository.transaction((tx) =>
@@ -53,7 +53,7 @@ test('certificates come from an intermediate of path length 0, with their chain'
 
 test('the CA of an older version goes on as the root of an intermediate', async () => {
   const { key, certificatePem } = await core.store.repository.transaction(async (tx) => ({
-    key: (await tx.meta('ca key'))!,
+    key: (await tx.meta.get('ca key'))!,
     certificatePem: ca().state.roots[0]!.certificatePem,
   }));
   await core.offline((db) => {
@@ -178,7 +178,7 @@ test('a replica that another one was ahead of changes nothing', async () => {
   const before = ca().state;
   const other = Buffer.from(JSON.stringify(before, null, 1));
   const [, won] = await Promise.all([
-    core.store.repository.transaction((tx) => tx.setMeta('ca state', other)),
+    core.store.repository.transaction((tx) => tx.meta.set('ca state', other)),
     ca().replace({ ...before, intermediates: [] }, () => Promise.reject(new Error('must not run'))),
   ]);
   expect(won).toBe(false);

@@ -151,7 +151,7 @@ export class CaRotation {
       intermediates: state.intermediates.filter(({ root }) => root === rotation!.root),
     };
     await ca.replace(next, async (tx) => {
-      for (const { keyName } of dropped) await tx.deleteMeta(keyName);
+      for (const { keyName } of dropped) await tx.meta.delete(keyName);
       await audit.append(tx, { kind: 'ca.root-dropped', roots: dropped.map(({ id }) => id) });
     });
   }
@@ -178,8 +178,8 @@ export class CaRotation {
     };
     await ca.replace(next, async (tx) => {
       for (const [name, key] of [...(more.keys ?? []), [issuerKeyName(intermediate), sealed] as const])
-        await tx.setMeta(name, key);
-      await tx.deleteMeta(issuerKeyName(before));
+        await tx.meta.set(name, key);
+      await tx.meta.delete(issuerKeyName(before));
       await audit.append(tx, { ...event, intermediate: intermediate.id });
     });
   }

@@ -63,7 +63,7 @@ export class CertificateAuthority {
   /** Opens what there is, or makes the first root and intermediate. @throws DatabaseDamaged */
   static async load(options: CertificateAuthorityOptions): Promise<CertificateAuthority> {
     const { repository } = options;
-    const found = await repository.transaction((tx) => tx.meta(CA_STATE));
+    const found = await repository.transaction((tx) => tx.meta.get(CA_STATE));
     return new CertificateAuthority(options, await open(options, found ?? (await firstCaState(options))));
   }
 
@@ -116,8 +116,8 @@ export class CertificateAuthority {
   async replace(next: CaState, more: (tx: Transaction) => Promise<void>): Promise<boolean> {
     const before = this.#stored;
     const done = await this.#o.repository.transaction(async (tx) => {
-      if (!(await tx.meta(CA_STATE))?.equals(before)) return false;
-      await tx.setMeta(CA_STATE, Buffer.from(JSON.stringify(next)));
+      if (!(await tx.meta.get(CA_STATE))?.equals(before)) return false;
+      await tx.meta.set(CA_STATE, Buffer.from(JSON.stringify(next)));
       await more(tx);
       return true;
     });
@@ -175,7 +175,7 @@ export class CertificateAuthority {
   }
 
   async #reload(): Promise<void> {
-    const stored = await this.#o.repository.transaction((tx) => tx.meta(CA_STATE));
+    const stored = await this.#o.repository.transaction((tx) => tx.meta.get(CA_STATE));
     if (stored === undefined || stored.equals(this.#stored)) return;
     const loaded = await open(this.#o, stored);
     const before = this.#state;

@@ -19,7 +19,7 @@ export async function firstCaState(options: CertificateAuthorityOptions): Promis
   const rootKey = createPrivateKey({ key: der, type: 'pkcs8', format: 'der' });
   der.fill(0);
   const nowMs = clock.nowMs();
-  const former = await repository.transaction((tx) => tx.meta(FORMER_CERTIFICATE));
+  const former = await repository.transaction((tx) => tx.meta.get(FORMER_CERTIFICATE));
   const certificatePem = former === undefined ? rootCertificatePem(ROOT_NAME, rootKey, nowMs) : toPem(former);
   const certificate = new X509Certificate(certificatePem);
   if (!certificate.checkPrivateKey(rootKey)) throw damaged('the CA');
@@ -34,11 +34,11 @@ export async function firstCaState(options: CertificateAuthorityOptions): Promis
   keyDer.fill(0);
   const state = Buffer.from(JSON.stringify({ roots: [root], intermediates: [intermediate] } satisfies CaState));
   return repository.transaction(async (tx) => {
-    const found = await tx.meta(CA_STATE);
+    const found = await tx.meta.get(CA_STATE);
     if (found !== undefined) return found;
-    await tx.setMeta(issuerKeyName(intermediate), sealed);
-    await tx.setMeta(CA_STATE, state);
-    await tx.deleteMeta(FORMER_CERTIFICATE);
+    await tx.meta.set(issuerKeyName(intermediate), sealed);
+    await tx.meta.set(CA_STATE, state);
+    await tx.meta.delete(FORMER_CERTIFICATE);
     return state;
   });
 }

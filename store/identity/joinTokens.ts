@@ -25,11 +25,11 @@ export class JoinTokens {
   async issue(tx: Transaction, invitation: Invitation): Promise<string> {
     this.#dropExpired();
     const nowMs = this.#clock.nowMs();
-    if ((await tx.countJoinTokens(nowMs)) >= this.#limit)
+    if ((await tx.joinTokens.count(nowMs)) >= this.#limit)
       throw storeError('Overloaded', 'Too many join tokens wait for their use.');
     const token = randomBytes(32).toString('base64url');
     const key = digest(token);
-    await tx.putJoinToken(key, { invitation, expiresAtMs: nowMs + this.#lifetimeMs });
+    await tx.joinTokens.put(key, { invitation, expiresAtMs: nowMs + this.#lifetimeMs });
     this.#untilMs.set(key, this.#clock.monotonicMs() + this.#lifetimeMs);
     return token;
   }
@@ -39,7 +39,7 @@ export class JoinTokens {
     const key = digest(token);
     const untilMs = this.#untilMs.get(key);
     const inTime = untilMs !== undefined && untilMs > this.#clock.monotonicMs();
-    const found = await tx.takeJoinToken(key, inTime ? 0 : this.#clock.nowMs());
+    const found = await tx.joinTokens.take(key, inTime ? 0 : this.#clock.nowMs());
     if (found === undefined || (untilMs !== undefined && !inTime)) throw storeError('JoinTokenInvalid');
     return found.invitation;
   }

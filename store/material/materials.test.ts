@@ -153,6 +153,6 @@ test('only generated material can be read back, and that is on record', async ()
   await expect(core.store.materials.reveal(KEY, 'test')).rejects.toEqual(code('WrongSource'));
   await apply(GENERATED);
   await core.store.materials.reveal(KEY, 'test');
-  const entries = await core.store.repository.transaction((tx) => tx.auditEntries('store', 0, 100));
+  const entries = await core.store.repository.transaction((tx) => tx.audit.entries('store', 0, 100));
   expect(entries.at(-1)?.event).toEqual({ kind: 'material.revealed', credential: KEY, version: 2, by: 'test' });
 });

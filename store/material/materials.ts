@@ -40,13 +40,14 @@ export class Materials {
   /** Removes every version. @throws NotFound */
   async remove(credential: string, by: string): Promise<void> {
     await this.#o.repository.transaction(async (tx) => {
-      if ((await tx.material(credential)) === undefined) throw storeError('NotFound', `${credential} has no material.`);
+      if ((await tx.materials.newest(credential)) === undefined)
+        throw storeError('NotFound', `${credential} has no material.`);
       await this.removeIn(tx, credential, by);
     });
   }
 
   async removeIn(tx: Transaction, credential: string, by: string): Promise<void> {
-    await tx.deleteMaterial(credential);
+    await tx.materials.delete(credential);
     await this.#o.audit.append(tx, { kind: 'material.removed', credential, by });
   }
 
@@ -68,7 +69,7 @@ export class Materials {
   /** The frame of a generated credential, for its owner, once that is on record; the caller overwrites it. @throws NotFound, WrongSource, MaterialMissing */
   async reveal(credential: string, by: string): Promise<{ frame: Buffer; version: number }> {
     return this.#o.repository.transaction(async (tx) => {
-      const record = await tx.credential(credential);
+      const record = await tx.credentials.get(credential);
       if (record === undefined) throw storeError('NotFound', `There is no Credential ${credential}.`);
       if (record.source !== 'generated')
         throw storeError(
@@ -87,7 +88,7 @@ export class Materials {
     credential: string,
     source: Origin,
   ): Promise<{ material: SealedMaterial; frame: Buffer }> {
-    const material = await tx.material(credential);
+    const material = await tx.materials.newest(credential);
     if (material?.origin !== source) throw storeError('MaterialMissing');
     return { material, frame: await this.#open(tx, material) };
   }
@@ -95,9 +96,9 @@ export class Materials {
   async #open(tx: Transaction, material: SealedMaterial): Promise<Buffer> {
     const { credential, version, sealed } = material;
     try {
-      if (version !== (await tx.lastVersion(credential)))
+      if (version !== (await tx.materials.lastVersion(credential)))
         throw new Error('it is not the last version that was written');
-      const dataKey = await tx.dataKey(credential);
+      const dataKey = await tx.dataKeys.get(credential);
       if (dataKey === undefined) throw new Error('there is no data key');
       return await this.#o.vault.openMaterial(dataKey, credential, version, sealed);
     } catch (error) {
@@ -112,7 +113,7 @@ export class Materials {
     const { frame, fields } = canonicalFrame(received);
     try {
       return await this.#o.repository.transaction(async (tx) => {
-        const record = await tx.credential(credential);
+        const record = await tx.credentials.get(credential);
         if (record === undefined && origin !== 'store')
           throw storeError('NotFound', `There is no Credential ${credential}.`);
         if (record !== undefined && record.source !== origin)
@@ -134,13 +135,13 @@ export class Materials {
     frame: Buffer,
   ): Promise<number> {
     const { credential, origin, by, fields = ['value'], keepPrevious = false } = target;
-    const held = await tx.material(credential);
+    const held = await tx.materials.newest(credential);
     if (held?.origin === origin && (await this.#holds(tx, held, frame))) return held.version;
     const dataKey = await this.#dataKey(tx, credential);
-    const version = Math.max(await tx.lastVersion(credential), await versionFloor(tx)) + 1;
+    const version = Math.max(await tx.materials.lastVersion(credential), await versionFloor(tx)) + 1;
     const sealed = await this.#o.vault.sealMaterial(dataKey, credential, version, frame);
-    await tx.putMaterial({ credential, version, origin, fields, writtenAtMs: this.#o.clock.nowMs(), sealed });
-    await tx.deleteOldMaterial(credential, keepPrevious && held !== undefined ? held.version : version);
+    await tx.materials.put({ credential, version, origin, fields, writtenAtMs: this.#o.clock.nowMs(), sealed });
+    await tx.materials.deleteBefore(credential, keepPrevious && held !== undefined ? held.version : version);
     await this.#o.audit.append(tx, { kind: 'material.written', credential, version, origin, fields, by });
     return version;
   }
@@ -160,10 +161,10 @@ export class Materials {
 
   /** The credential's data key, or a new one where there is none or it does not open any more. */
   async #dataKey(tx: Transaction, credential: string): Promise<WrappedKey> {
-    const found = await tx.dataKey(credential);
+    const found = await tx.dataKeys.get(credential);
     if (found !== undefined && (await this.#o.vault.opens(found, credential))) return found;
     const made = await this.#o.vault.newDataKey(tx, credential);
-    await tx.putDataKey(credential, made);
+    await tx.dataKeys.put(credential, made);
     return made;
   }
 }

@@ -37,7 +37,7 @@ export class Rotation {
     for (const [key, due] of this.#due) {
       if (due.rotateAtMs !== undefined && due.rotateAtMs <= nowMs) await this.#rotate(key, due.version);
       else if (due.dropPreviousAtMs !== undefined && due.dropPreviousAtMs <= nowMs) {
-        await this.#repository.transaction((tx) => tx.deleteOldMaterial(key, due.version));
+        await this.#repository.transaction((tx) => tx.materials.deleteBefore(key, due.version));
         due.dropPreviousAtMs = undefined;
       }
     }
@@ -45,8 +45,9 @@ export class Rotation {
 
   async #rotate(key: string, version: number): Promise<void> {
     await this.#repository.transaction(async (tx) => {
-      const record = await tx.credential(key);
-      if ((await tx.material(key))?.version === version) await this.#materials.generate(tx, key, record?.generated);
+      const record = await tx.credentials.get(key);
+      if ((await tx.materials.newest(key))?.version === version)
+        await this.#materials.generate(tx, key, record?.generated);
     });
   }
 

@@ -72,7 +72,7 @@ export class Health {
   #probe({ repository }: Store): Promise<boolean> {
     this.#probing ??= Promise.race([
       repository
-        .transaction((tx) => tx.metaNames('none'))
+        .transaction((tx) => tx.meta.names('none'))
         .then(
           () => true,
           () => false,

@@ -75,82 +75,90 @@ export interface Snapshot {
   revocations: RevocationRow[];
 }
 
-/** Reads and writes within one transaction. */
+/** Credentials or Integrations, by their keys. */
+export interface ObjectTable<R> {
+  get(key: string): Promise<R | undefined>;
+  put(key: string, record: R): Promise<void>;
+  delete(key: string): Promise<void>;
+  /** Those with a key after `afterKey`, in order. */
+  page(afterKey: string, limit: number): Promise<{ key: string; record: R }[]>;
+}
+
+/** The tables, to read and write within one transaction. */
 export interface Transaction {
-  meta(name: string): Promise<Buffer | undefined>;
-  setMeta(name: string, value: Buffer): Promise<void>;
-  deleteMeta(name: string): Promise<void>;
-  /** Names that begin with `prefix`, in order. */
-  metaNames(prefix: string): Promise<string[]>;
-
-  credential(key: string): Promise<CredentialRecord | undefined>;
-  putCredential(key: string, record: CredentialRecord): Promise<void>;
-  deleteCredential(key: string): Promise<void>;
-
-  integration(key: string): Promise<IntegrationRecord | undefined>;
-  putIntegration(key: string, record: IntegrationRecord): Promise<void>;
-  deleteIntegration(key: string): Promise<void>;
-
-  /** Credentials or Integrations with a key after `afterKey`, in order. */
-  objects<K extends 'credentials' | 'integrations'>(kind: K, afterKey: string, limit: number): Promise<Snapshot[K]>;
-
-  dataKey(credential: string): Promise<WrappedKey | undefined>;
-  putDataKey(credential: string, key: WrappedKey): Promise<void>;
-  /** Those of the credentials after `afterCredential`, in order of the credential. */
-  dataKeys(afterCredential: string, limit: number): Promise<{ credential: string; key: WrappedKey }[]>;
-  /** The newest version. */
-  material(credential: string): Promise<SealedMaterial | undefined>;
-  /** Highest version that the credential ever had, 0 for none: kept when material is deleted, so that versions never go back. */
-  lastVersion(credential: string): Promise<number>;
-  /** @throws Error unless its version is higher than any before. */
-  putMaterial(material: SealedMaterial): Promise<void>;
-  /** Versions below `before`. */
-  deleteOldMaterial(credential: string, before: number): Promise<void>;
-  /** All versions, and the data key. */
-  deleteMaterial(credential: string): Promise<void>;
-
-  putSession(session: Session): Promise<void>;
-  /** Takes the place of the record of the same id; whether it has not ended. */
-  changeSession(session: Session): Promise<boolean>;
-  /** Whether it had not ended before. */
-  endSession(session: Session, atMs: number, reason: string): Promise<boolean>;
-  putIdentity(identity: IdentityRow): Promise<void>;
-
-  putRevocation(revocation: RevocationRow): Promise<void>;
-  deleteRevocation(id: string): Promise<void>;
-  revocations(): Promise<RevocationRow[]>;
-
-  putLease(lease: LeaseRow): Promise<void>;
-  lease(id: string): Promise<LeaseRow | undefined>;
-  /** Those of the session that run at that time, oldest first. */
-  leasesOf(sessionId: string, nowMs: number): Promise<LeaseRow[]>;
-  /** Does nothing to one that has ended. */
-  endLease(id: string, atMs: number): Promise<void>;
-  /** How many were ever issued of that version; known while there is no newer one. */
-  countLeases(credential: string, version: number): Promise<number>;
-  /** Counts leases that there is no record of here: those of a database that was restored. */
-  addLeaseCount(credential: string, version: number, count: number): Promise<void>;
-
-  /** `digest` is the SHA-256 of the token. */
-  putJoinToken(digest: string, token: JoinTokenRow): Promise<void>;
-  /** Gives a token once, and only before it expires. */
-  takeJoinToken(digest: string, nowMs: number): Promise<JoinTokenRow | undefined>;
-  /** How many wait for their use. */
-  countJoinTokens(nowMs: number): Promise<number>;
-
+  meta: {
+    get(name: string): Promise<Buffer | undefined>;
+    set(name: string, value: Buffer): Promise<void>;
+    delete(name: string): Promise<void>;
+    /** Those that begin with `prefix`, in order. */
+    names(prefix: string): Promise<string[]>;
+  };
+  credentials: ObjectTable<CredentialRecord>;
+  integrations: ObjectTable<IntegrationRecord>;
+  dataKeys: {
+    get(credential: string): Promise<WrappedKey | undefined>;
+    put(credential: string, key: WrappedKey): Promise<void>;
+    /** Those of the credentials after `afterCredential`, in order of the credential. */
+    page(afterCredential: string, limit: number): Promise<{ credential: string; key: WrappedKey }[]>;
+  };
+  materials: {
+    newest(credential: string): Promise<SealedMaterial | undefined>;
+    /** Highest version that the credential ever had, 0 for none: kept when material is deleted, so that versions never go back. */
+    lastVersion(credential: string): Promise<number>;
+    /** @throws Error unless its version is higher than any before. */
+    put(material: SealedMaterial): Promise<void>;
+    /** Versions below `version`. */
+    deleteBefore(credential: string, version: number): Promise<void>;
+    /** All versions, and the data key. */
+    delete(credential: string): Promise<void>;
+  };
+  sessions: {
+    put(session: Session): Promise<void>;
+    /** Takes the place of the record of the same id; whether it has not ended. */
+    change(session: Session): Promise<boolean>;
+    /** Whether it had not ended before. */
+    end(session: Session, atMs: number, reason: string): Promise<boolean>;
+  };
+  identities: { put(identity: IdentityRow): Promise<void> };
+  revocations: {
+    all(): Promise<RevocationRow[]>;
+    put(revocation: RevocationRow): Promise<void>;
+    delete(id: string): Promise<void>;
+  };
+  leases: {
+    get(id: string): Promise<LeaseRow | undefined>;
+    put(lease: LeaseRow): Promise<void>;
+    /** Those of the session that run at that time, oldest first. */
+    running(sessionId: string, nowMs: number): Promise<LeaseRow[]>;
+    /** Does nothing to one that has ended. */
+    end(id: string, atMs: number): Promise<void>;
+    /** How many were ever issued of that version; known while there is no newer one. */
+    count(credential: string, version: number): Promise<number>;
+    /** Counts leases that there is no record of here: those of a database that was restored. */
+    addCount(credential: string, version: number, count: number): Promise<void>;
+  };
+  joinTokens: {
+    /** `digest` is the SHA-256 of the token. */
+    put(digest: string, token: JoinTokenRow): Promise<void>;
+    /** Gives a token once, and only before it expires. */
+    take(digest: string, nowMs: number): Promise<JoinTokenRow | undefined>;
+    /** How many wait for their use. */
+    count(nowMs: number): Promise<number>;
+  };
+  audit: {
+    /** Names of all: one for each replica that ever wrote, `SOLE_CHAIN` where there is one engine of one process. */
+    chains(): Promise<string[]>;
+    end(chain: string): Promise<{ seq: number; hash: string } | undefined>;
+    append(chain: string, entry: AuditEntry, head: AuditHead): Promise<void>;
+    head(chain: string): Promise<AuditHead | undefined>;
+    entries(chain: string, afterSeq: number, limit: number): Promise<AuditEntry[]>;
+    /** The first entry whose time is `at` (RFC 3339) or later; one after the last if there is none. */
+    seqAt(chain: string, at: string): Promise<number>;
+    /** Forgets the entries up to and including `uptoSeq`, but for the last one, from which the chain goes on. */
+    prune(chain: string, uptoSeq: number): Promise<void>;
+  };
   /** Forgets identities, ended sessions, leases and join tokens that were over before then. */
   prune(beforeMs: number): Promise<void>;
-
-  /** Names of all chains of the audit: one for each replica that ever wrote, `SOLE_CHAIN` where there is one engine of one process. */
-  auditChains(): Promise<string[]>;
-  auditEnd(chain: string): Promise<{ seq: number; hash: string } | undefined>;
-  appendAudit(chain: string, entry: AuditEntry, head: AuditHead): Promise<void>;
-  auditHead(chain: string): Promise<AuditHead | undefined>;
-  auditEntries(chain: string, afterSeq: number, limit: number): Promise<AuditEntry[]>;
-  /** The first entry whose time is `at` (RFC 3339) or later; one after the last if there is none. */
-  auditSeqAt(chain: string, at: string): Promise<number>;
-  /** Forgets the entries up to and including `uptoSeq`, but for the last one, from which the chain goes on. */
-  pruneAudit(chain: string, uptoSeq: number): Promise<void>;
 }
 
 /** A join token that waits for its use. */

@@ -1,8 +1,22 @@
+import type { AuditEntry } from '../../api/admin.ts';
 import type { WrappedKey } from '../vault/vault.ts';
-import type { IdentityRow, LeaseRow, MaterialHead } from './repository.ts';
+import type { IdentityRow, JoinTokenRow, LeaseRow, MaterialHead } from './repository.ts';
+
+/** What the name in the meta table of the head of a chain begins with. */
+export const AUDIT_HEAD = 'audit head ';
 
 /** A row as the driver of an engine gives it: large numbers may be text, bytes any view of them. */
 export type Row = Record<string, unknown>;
+
+/** Of a table that keeps JSON. */
+export function recordOf(row: Row) {
+  return JSON.parse(String(row.record));
+}
+
+/** A Credential or Integration. */
+export function objectOf(row: Row) {
+  return { key: String(row.key), record: recordOf(row) };
+}
 
 export function wrappedKey(row: Row): WrappedKey {
   return { kekId: String(row.kek_id), wrapped: bytes(row.wrapped) };
@@ -38,6 +52,21 @@ export function leaseOf(row: Row): LeaseRow {
     expiresAtMs: Number(row.expires_at_ms),
   };
   return row.ended_at_ms === null ? lease : { ...lease, endedAtMs: Number(row.ended_at_ms) };
+}
+
+export function joinTokenOf(row: Row): JoinTokenRow {
+  return { invitation: JSON.parse(String(row.invitation)), expiresAtMs: Number(row.expires_at_ms) };
+}
+
+export function auditEntryOf(row: Row): AuditEntry {
+  return {
+    chain: String(row.chain),
+    seq: Number(row.seq),
+    at: String(row.at),
+    event: JSON.parse(String(row.event)),
+    previousHash: String(row.previous_hash),
+    hash: String(row.hash),
+  };
 }
 
 export function bytes(value: unknown): Buffer {

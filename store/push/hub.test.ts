@@ -205,7 +205,7 @@ test('removed material is version 0', async () => {
 });
 
 test('the end of a session is told and ends its streams', async () => {
-  await core.store.repository.transaction((tx) => tx.putSession(session()));
+  await core.store.repository.transaction((tx) => tx.sessions.put(session()));
   const next = await sidecar();
   await next();
   await core.store.sessions.end(session(), 'because');

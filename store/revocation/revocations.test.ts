@@ -21,8 +21,8 @@ async function begin(changes: Partial<Session> = {}): Promise<Identity & { kind:
   const one = session({ id: `session-${serial}`, ...changes });
   const row = { serial: `${serial}`, fingerprint: `f${serial}`, kind: 'session', sessionId: one.id } as const;
   await core.store.repository.transaction(async (tx) => {
-    await tx.putSession(one);
-    await tx.putIdentity({ ...row, expiresAtMs: core.clock.nowMs() + 3_600_000 });
+    await tx.sessions.put(one);
+    await tx.identities.put({ ...row, expiresAtMs: core.clock.nowMs() + 3_600_000 });
   });
   return core.store.identities.find(row.fingerprint) as Identity & { kind: 'session' };
 }
@@ -72,7 +72,7 @@ test.each(HITS)(
     expect(core.store.leases.count(identity.session)).toBe(0);
     await expect(lease(identity)).rejects.toEqual(code('Revoked'));
     await expect(lease(identity)).rejects.toThrow(`sidekey revoke lift ${answer.revocation!.id}`);
-    const row = await core.store.repository.transaction((tx) => tx.lease(id));
+    const row = await core.store.repository.transaction((tx) => tx.leases.get(id));
     expect(row!.endedAtMs).toBeDefined();
     await core.store.revocations.lift(answer.revocation!.id, 'owner');
     expect((await lease(identity)).version).toBe(1);
@@ -137,7 +137,9 @@ test('a lease is revoked alone and for good; the session may ask for another', a
   await expect(core.store.revocations.lift(`lease:${first.id}`, 'owner')).rejects.toEqual(code('NotFound'));
   await expect(revoke({ lease: 'f'.repeat(32) })).rejects.toEqual(code('NotFound'));
   expect(await audited('lease.revoked')).toMatchObject([{ lease: first.id, credential: KEY, by: 'owner' }]);
-  const rows = await core.store.repository.transaction((tx) => tx.leasesOf(identity.session.id, core.clock.nowMs()));
+  const rows = await core.store.repository.transaction((tx) =>
+    tx.leases.running(identity.session.id, core.clock.nowMs()),
+  );
   expect(rows.map((row) => row.id)).toEqual([second.id]);
 });
 
@@ -174,6 +176,8 @@ test('what is revoked while the record of a lease is being written is not given 
   const [leased, revoked] = await Promise.allSettled([lease(identity), revoke({ tag: 'llm' })]);
   expect(revoked.status).toBe('fulfilled');
   expect(leased).toMatchObject({ status: 'rejected', reason: { code: 'Revoked' } });
-  const rows = await core.store.repository.transaction((tx) => tx.leasesOf(identity.session.id, core.clock.nowMs()));
+  const rows = await core.store.repository.transaction((tx) =>
+    tx.leases.running(identity.session.id, core.clock.nowMs()),
+  );
   expect(rows).toEqual([]);
 });

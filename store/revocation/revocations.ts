@@ -60,7 +60,7 @@ export class Revocations {
       throw storeError('NotFound', `There is no revocation ${id}; it may have been lifted already.`);
     if ('lease' in row.selector) throw storeError('NotFound', 'A lease that was revoked stays so.');
     await repository.transaction(async (tx) => {
-      await tx.deleteRevocation(id);
+      await tx.revocations.delete(id);
       await audit.append(tx, { kind: 'revocation.lifted', revocation: id, selector: row.selector, by });
     });
     return revocationOf(row);
@@ -74,7 +74,7 @@ export class Revocations {
     );
     if (over.length === 0) return;
     await this.#o.repository.transaction(async (tx) => {
-      for (const { id } of over) await tx.deleteRevocation(id);
+      for (const { id } of over) await tx.revocations.delete(id);
     });
   }
 
@@ -83,13 +83,13 @@ export class Revocations {
     const { dryRun = false, reason = '', selector } = request;
     const nowMs = clock.nowMs();
     const { already, lease } = await repository.transaction(async (tx) => {
-      const lease = await tx.lease(id);
+      const lease = await tx.leases.get(id);
       if (lease === undefined) throw storeError('NotFound', `There is no lease ${id}; the audit tells what was.`);
       const already = lease.endedAtMs !== undefined || lease.expiresAtMs <= nowMs;
       if (!already && !dryRun) {
         const { credential, expiresAtMs, sessionId, version } = lease;
-        await tx.endLease(id, nowMs);
-        await tx.putRevocation({
+        await tx.leases.end(id, nowMs);
+        await tx.revocations.put({
           id: selectorId(selector),
           selector,
           atMs: nowMs,
@@ -138,7 +138,7 @@ export class Revocations {
     const hit = [...identities.sessions()].filter((session) => this.#hits(selector, session));
     if (before === undefined && !dryRun) {
       await repository.transaction(async (tx) => {
-        await tx.putRevocation(row);
+        await tx.revocations.put(row);
         await audit.append(tx, { kind: 'revocation.made', revocation: id, selector, by, reason, sessions: hit.length });
       });
     }
@@ -160,7 +160,7 @@ export class Revocations {
     for (const page of pages(sessions)) {
       await this.#o.repository.transaction(async (tx) => {
         for (const session of page) {
-          for (const lease of await tx.leasesOf(session.id, nowMs))
+          for (const lease of await tx.leases.running(session.id, nowMs))
             if (credential === undefined || lease.credential === credential) found.push(lease);
         }
       });
@@ -172,7 +172,7 @@ export class Revocations {
     const { audit, clock, repository } = this.#o;
     for (const page of pages(leases)) {
       await repository.transaction(async (tx) => {
-        for (const { id } of page) await tx.endLease(id, clock.nowMs());
+        for (const { id } of page) await tx.leases.end(id, clock.nowMs());
         await audit.append(tx, { kind: 'leases.ended', revocation, leases: page.map(({ id }) => id) });
       });
     }

@@ -14,7 +14,7 @@ export interface Census {
 export async function takeCensus(repository: Repository): Promise<Census> {
   const census: Census = { dataKeys: new Map(), ownKeys: new Map() };
   for (let after = ''; ; ) {
-    const page = await repository.transaction((tx) => tx.dataKeys(after, PAGE));
+    const page = await repository.transaction((tx) => tx.dataKeys.page(after, PAGE));
     for (const { key } of page) count(census.dataKeys, key.kekId);
     if (page.length < PAGE) break;
     after = page.at(-1)!.credential;
@@ -27,8 +27,8 @@ export async function takeCensus(repository: Repository): Promise<Census> {
 export async function ownKeys(repository: Repository): Promise<{ name: string; value: Buffer; kekId: string }[]> {
   return repository.transaction(async (tx) => {
     const found: { name: string; value: Buffer; kekId: string }[] = [];
-    for (const name of await tx.metaNames('')) {
-      const value = await tx.meta(name);
+    for (const name of await tx.meta.names('')) {
+      const value = await tx.meta.get(name);
       const key = value && decodeOwnKey(value);
       if (value !== undefined && key !== undefined) found.push({ name, value, kekId: key.kekId });
     }

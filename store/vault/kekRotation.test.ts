@@ -57,7 +57,7 @@ async function rotated(one: TestCore, to?: Parameters<typeof one.store.kek.start
   return one.store.kek.status();
 }
 async function eventsOf({ store }: TestCore, prefix: string) {
-  const entries = await store.repository.transaction((tx) => tx.auditEntries(store.repository.chain, 0, 10_000));
+  const entries = await store.repository.transaction((tx) => tx.audit.entries(store.repository.chain, 0, 10_000));
   return entries.map(({ event }) => event).filter((event) => event.kind.startsWith(prefix));
 }
 
@@ -101,7 +101,7 @@ test('while it goes on the old key wraps nothing new, leases and writes go on, a
     const name = `default/new-${index}`;
     await one.store.objects.applyCredential(name, credentialRecord(), 'test');
     await one.store.materials.put(name, frameOf('new'), 'test');
-    wrapped.push((await one.store.repository.transaction((tx) => tx.dataKey(name)))!.kekId);
+    wrapped.push((await one.store.repository.transaction((tx) => tx.dataKeys.get(name)))!.kekId);
   }
   await one.store.kek.settled();
   expect(wrapped.length).toBeGreaterThan(0);

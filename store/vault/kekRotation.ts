@@ -127,11 +127,11 @@ export class KekRotation {
         vault.keyring.providers.map(({ spec }) => spec),
       );
       await repository.transaction(async (tx) => {
-        if ((await tx.meta(ROTATION)) !== undefined) return;
-        const from = (await tx.meta(KEK_ID))?.toString() ?? '';
+        if ((await tx.meta.get(ROTATION)) !== undefined) return;
+        const from = (await tx.meta.get(KEK_ID))?.toString() ?? '';
         const running: Running = { from, to: target, startedAt: new Date(clock.nowMs()).toISOString(), by };
-        await tx.setMeta(KEK_ID, Buffer.from(target));
-        await tx.setMeta(ROTATION, Buffer.from(JSON.stringify(running)));
+        await tx.meta.set(KEK_ID, Buffer.from(target));
+        await tx.meta.set(ROTATION, Buffer.from(JSON.stringify(running)));
         const counts = { dataKeys: sum(census.dataKeys), ownKeys: sum(census.ownKeys) };
         await audit.append(tx, { kind: 'kek.rotation.started', from, to: target, ...counts, by });
       });
@@ -181,7 +181,7 @@ export class KekRotation {
       await this.#adopt(newest);
     if (clock.monotonicMs() < this.#nextLookMs) return;
     this.#nextLookMs = clock.monotonicMs() + LOOK_MS;
-    const current = (await repository.transaction((tx) => tx.meta(KEK_ID)))?.toString();
+    const current = (await repository.transaction((tx) => tx.meta.get(KEK_ID)))?.toString();
     // Another replica has moved on. Where this one was not told of the place, it is sealed until it is.
     if (current !== undefined) keyring.current = current;
   }
@@ -200,9 +200,9 @@ export class KekRotation {
   async #adopt(newest: string): Promise<void> {
     const { repository, audit, vault } = this.#o;
     await repository.transaction(async (tx) => {
-      const from = (await tx.meta(KEK_ID))?.toString();
-      if (from === newest || (await tx.meta(ROTATION)) !== undefined) return;
-      await tx.setMeta(KEK_ID, Buffer.from(newest));
+      const from = (await tx.meta.get(KEK_ID))?.toString();
+      if (from === newest || (await tx.meta.get(ROTATION)) !== undefined) return;
+      await tx.meta.set(KEK_ID, Buffer.from(newest));
       await audit.append(tx, { kind: 'kek.changed', from, to: newest });
     });
     vault.keyring.current = newest;
@@ -294,7 +294,7 @@ export class KekRotation {
     this.#done = (census.dataKeys.get(to) ?? 0) + (census.ownKeys.get(to) ?? 0);
     const over: Leftover = { left: await this.#ownKeysTo(to), damaged: 0 };
     for (let after = ''; !this.#closing.signal.aborted; ) {
-      const page = await repository.transaction((tx) => tx.dataKeys(after, batch));
+      const page = await repository.transaction((tx) => tx.dataKeys.page(after, batch));
       const old = page.filter(({ key }) => key.kekId !== to);
       if (old.length > 0) {
         const { left, damaged } = await this.#dataKeysTo(to, old);
@@ -322,9 +322,9 @@ export class KekRotation {
     const brought = await repository.transaction(async (tx) => {
       let count = 0;
       for (const { credential, before, after } of whole) {
-        const now = await tx.dataKey(credential);
+        const now = await tx.dataKeys.get(credential);
         if (now === undefined || now.kekId !== before.kekId || !now.wrapped.equals(before.wrapped)) continue;
-        await tx.putDataKey(credential, after);
+        await tx.dataKeys.put(credential, after);
         count += 1;
       }
       return count;
@@ -341,8 +341,8 @@ export class KekRotation {
       // Not damage that one could live with: without its own keys a store does not start.
       const rewrapped = await vault.rewrapOwn(name, value, to);
       const brought = await repository.transaction(async (tx) => {
-        if (!(await tx.meta(name))?.equals(value)) return false;
-        await tx.setMeta(name, rewrapped);
+        if (!(await tx.meta.get(name))?.equals(value)) return false;
+        await tx.meta.set(name, rewrapped);
         return true;
       });
       if (brought) this.#done += 1;
@@ -369,8 +369,8 @@ export class KekRotation {
     const others = sum(census.dataKeys) - (census.dataKeys.get(to) ?? 0);
     if (others > damaged || [...census.ownKeys.keys()].some((id) => id !== to)) return false;
     await repository.transaction(async (tx) => {
-      if ((await tx.meta(ROTATION)) === undefined) return;
-      await tx.deleteMeta(ROTATION);
+      if ((await tx.meta.get(ROTATION)) === undefined) return;
+      await tx.meta.delete(ROTATION);
       const counts = { dataKeys: sum(census.dataKeys) - others, ownKeys: sum(census.ownKeys), damaged: others };
       await audit.append(tx, { kind: 'kek.rotation.finished', from, to, ...counts });
     });
@@ -399,7 +399,7 @@ export class KekRotation {
   }
 
   async #running(): Promise<Running | undefined> {
-    const value = await this.#o.repository.transaction((tx) => tx.meta(ROTATION));
+    const value = await this.#o.repository.transaction((tx) => tx.meta.get(ROTATION));
     return value && JSON.parse(value.toString());
   }
 

@@ -36,7 +36,7 @@ export interface VaultOptions {
  */
 export async function openVault(options: VaultOptions): Promise<Vault> {
   const { repository, spec, stateDir } = options;
-  const bound = (await repository.transaction((tx) => tx.meta(KEK_ID)))?.toString();
+  const bound = (await repository.transaction((tx) => tx.meta.get(KEK_ID)))?.toString();
   const specs = [spec];
   for (const other of readKekPlaces(stateDir))
     if (!specs.some((one) => sameKek(one, other, stateDir))) specs.push(other);
@@ -103,16 +103,16 @@ async function bind(options: VaultOptions, opened: Opened[], bound: string | und
   for (const { spec, provider } of opened) if (provider !== undefined) keyring.add(spec, provider);
   const cache = new KeyCache({ clock, seconds: dataKeySeconds, limit: dataKeyLimit });
   const vault = new Vault({ keyring, cache });
-  const sealed = await repository.transaction((tx) => tx.meta(KEK_CHECK));
+  const sealed = await repository.transaction((tx) => tx.meta.get(KEK_CHECK));
   if (sealed === undefined) {
     const made = await vault.sealOwn(KEK_CHECK, CHECK_VALUE);
     await repository.transaction(async (tx) => {
-      if ((await tx.meta(KEK_CHECK)) === undefined) await tx.setMeta(KEK_CHECK, made);
-      if ((await tx.meta(KEK_ID)) === undefined) await tx.setMeta(KEK_ID, Buffer.from(current));
+      if ((await tx.meta.get(KEK_CHECK)) === undefined) await tx.meta.set(KEK_CHECK, made);
+      if ((await tx.meta.get(KEK_ID)) === undefined) await tx.meta.set(KEK_ID, Buffer.from(current));
     });
   } else await prove(vault, sealed);
   keyring.prove(async () => {
-    const check = await repository.transaction((tx) => tx.meta(KEK_CHECK));
+    const check = await repository.transaction((tx) => tx.meta.get(KEK_CHECK));
     if (check !== undefined) await prove(vault, check);
   });
   return vault;

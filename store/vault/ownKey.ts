@@ -5,14 +5,14 @@ import type { Vault } from './vault.ts';
 
 /** A key of the store itself, from the database or made now; the caller overwrites it after use. @throws DatabaseDamaged, StoreSealed */
 export async function ownKey(repository: Repository, vault: Vault, name: string, make: () => Buffer): Promise<Buffer> {
-  const found = await repository.transaction((tx) => tx.meta(name));
+  const found = await repository.transaction((tx) => tx.meta.get(name));
   if (found !== undefined) return opened(vault, name, found);
   const key = make();
   const sealed = await vault.sealOwn(name, key);
   // Another replica may have been first: then its key is the one.
   const other = await repository.transaction(async (tx) => {
-    const before = await tx.meta(name);
-    if (before === undefined) await tx.setMeta(name, sealed);
+    const before = await tx.meta.get(name);
+    if (before === undefined) await tx.meta.set(name, sealed);
     return before;
   });
   if (other === undefined) return key;

@@ -13,7 +13,7 @@ import { Vault } from './vault.ts';
 
 const frame = Buffer.from('\x05value\x00\x00\x00\x06secret');
 /** A database that does not say which KEK is in force. */
-const tx = { meta: async () => undefined } as unknown as Transaction;
+const tx = { meta: { get: async () => undefined } } as unknown as Transaction;
 
 let dir: string;
 beforeEach(() => {

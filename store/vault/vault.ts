@@ -38,7 +38,7 @@ export class Vault {
 
   /** Under the key that the database has in force, so that none is wrapped by an old one once a rotation has begun. @throws StoreSealed, KeyNotAtHand */
   async newDataKey(tx: Transaction, credential: string): Promise<WrappedKey> {
-    const kekId = (await tx.meta(KEK_ID))?.toString() ?? this.kekId;
+    const kekId = (await tx.meta.get(KEK_ID))?.toString() ?? this.kekId;
     if (!this.keyring.remote(kekId)) return this.#makeDataKey(kekId, credential);
     const made = this.#made.get(credential);
     if (made?.kekId === kekId) {

@@ -226,7 +226,7 @@ export class History {
         this.#written(key, found!.version, found!.value);
       }
     }
-    const stands = (await repository.transaction((tx) => tx.revocations())).some((row) => row.id === id);
+    const stands = (await repository.transaction((tx) => tx.revocations.all())).some((row) => row.id === id);
     if (wasStanding || this.#known.revocations.has(id)) equal(stands, true, `the revocation ${id} is forgotten`);
     if (stands) this.#known.revocations.set(id, selector);
   }
@@ -287,7 +287,7 @@ export class History {
     const chains = await audit.chains();
     const entries = [];
     for (const { chain } of chains)
-      entries.push(...(await repository.transaction((tx) => tx.auditEntries(chain, 0, 1e6))));
+      entries.push(...(await repository.transaction((tx) => tx.audit.entries(chain, 0, 1e6))));
     const { problems } = await verifyAudit(
       entries,
       chains.flatMap(({ head }) => head ?? []),

@@ -38,7 +38,7 @@ const BROKEN: [string, (store: Store) => void, RegExp][] = [
       const set = materials.set.bind(materials);
       materials.set = async (credential, frame, by) => {
         const stored = await set(credential, frame, by);
-        await repository.transaction((tx) => tx.deleteMaterial(credential));
+        await repository.transaction((tx) => tx.materials.delete(credential));
         return stored;
       };
     },
@@ -51,11 +51,11 @@ const BROKEN: [string, (store: Store) => void, RegExp][] = [
       sessions.end = async (session, reason) => {
         await end(session, reason);
         await repository.transaction(async (tx) => {
-          const head = await tx.auditHead(repository.chain);
-          const [last] = await tx.auditEntries(repository.chain, head!.seq - 1, 1);
-          await tx.pruneAudit(repository.chain, head!.seq);
+          const head = await tx.audit.head(repository.chain);
+          const [last] = await tx.audit.entries(repository.chain, head!.seq - 1, 1);
+          await tx.audit.prune(repository.chain, head!.seq);
           const forged = { ...last!, seq: head!.seq + 1, event: { kind: 'session.ended', session: 'another' } };
-          await tx.appendAudit(repository.chain, forged, { ...head!, seq: head!.seq + 1 });
+          await tx.audit.append(repository.chain, forged, { ...head!, seq: head!.seq + 1 });
         });
       };
     },

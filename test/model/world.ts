@@ -188,7 +188,7 @@ export class World {
   async stored(credential: string): Promise<{ version: number; value: string } | undefined> {
     const { materials, repository } = this.store;
     return repository.transaction(async (tx) => {
-      if ((await tx.material(credential)) === undefined) return undefined;
+      if ((await tx.materials.newest(credential)) === undefined) return undefined;
       const { frame, material } = await materials.openInForce(tx, credential, 'store');
       return { version: material.version, value: decodeFields(frame).get('value')!.toString() };
     });

@@ -111,7 +111,7 @@ export class AuditExporter {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
-    const saved = await this.#repository.transaction((tx) => tx.meta(this.#cursorName));
+    const saved = await this.#repository.transaction((tx) => tx.meta.get(this.#cursorName));
     this.#cursor = Number(saved?.toString() ?? 0);
     this.#savedSeq = this.#cursor;
     this.#endSeq = Math.max(this.#endSeq, (await this.#audit.head())?.seq ?? 0);
@@ -180,7 +180,7 @@ export class AuditExporter {
   async #save(): Promise<void> {
     const seq = this.#cursor;
     this.#savedAtMs = this.#clock.monotonicMs();
-    await this.#repository.transaction((tx) => tx.setMeta(this.#cursorName, Buffer.from(String(seq))));
+    await this.#repository.transaction((tx) => tx.meta.set(this.#cursorName, Buffer.from(String(seq))));
     this.#savedSeq = seq;
   }
 }

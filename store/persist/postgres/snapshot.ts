@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { storeError } from '../../errors.ts';
 import type { Snapshot, Transaction } from '../repository.ts';
-import { identityOf, materialHead, type Row } from '../rows.ts';
+import { identityOf, materialHead, objectOf, type Row, recordOf } from '../rows.ts';
 import { newClient } from './link.ts';
 import { sqlState } from './sqlState.ts';
 import { PostgresTransaction } from './transaction.ts';
@@ -31,7 +31,7 @@ export async function onSnapshot<T>(
       await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
       // Its moment is that of its first statement.
       await client.query('SELECT 1');
-      return work(new PostgresTransaction({ client, chain, end: undefined }));
+      return work(new PostgresTransaction({ client, chain, end: undefined }).tables);
     });
   } catch (error) {
     if (sqlState(error) === undefined) throw error;
@@ -54,15 +54,13 @@ async function connected<T>(url: string, name: string, work: (client: Client) =>
 
 async function readAll(client: Client): Promise<SnapshotAt> {
   const all = async (sql: string): Promise<Row[]> => (await client.query(sql)).rows;
-  const objects = async (table: string) =>
-    (await all(`SELECT key, record FROM ${table}`)).map((row) => ({ key: String(row.key), record: recordOf(row) }));
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   const [last] = await all(
     'SELECT greatest((SELECT max(id) FROM changes), (SELECT upto FROM changes_forgotten)) AS id',
   );
   const snapshot: Snapshot = {
-    credentials: await objects('credentials'),
-    integrations: await objects('integrations'),
+    credentials: (await all('SELECT key, record FROM credentials')).map(objectOf),
+    integrations: (await all('SELECT key, record FROM integrations')).map(objectOf),
     materials: (
       await all(
         `SELECT DISTINCT ON (credential) credential, version, origin, fields, written_at_ms FROM materials
@@ -75,8 +73,4 @@ async function readAll(client: Client): Promise<SnapshotAt> {
   };
   const metaNames = (await all('SELECT name FROM meta')).map((row) => String(row.name));
   return { snapshot, cursor: Number(last?.id), metaNames };
-}
-
-function recordOf(row: Row) {
-  return JSON.parse(String(row.record));
 }

@@ -97,21 +97,22 @@ export class Writer {
   async #attempt(group: readonly Unit[]): Promise<Committed> {
     const client = await this.#link.get(CONNECT_MS);
     const tx = new PostgresTransaction({ client, chain: this.#chain, end: this.#end });
+    const { statements } = tx;
     try {
-      tx.send('BEGIN ISOLATION LEVEL SERIALIZABLE');
+      statements.send('BEGIN ISOLATION LEVEL SERIALIZABLE');
       const id = tx.id();
       id.catch(() => {}); // Then there are others that say so.
       const settled: (() => void)[] = [];
       for (const unit of group) settled.push(await runUnit(tx, unit));
       tx.finish();
-      const failure = await tx.settle();
+      const failure = await statements.settle();
       if (failure !== undefined) throw failure;
-      const logged = tx.changes.filter((change): change is LoggedChange => change.kind !== 'audit');
+      const logged = statements.changes.filter((change): change is LoggedChange => change.kind !== 'audit');
       const numbered = await this.#commit(client, await id, logged);
       this.#end = tx.end;
       return {
         logged: numbered,
-        audit: tx.changes.filter((change) => change.kind === 'audit'),
+        audit: statements.changes.filter((change) => change.kind === 'audit'),
         settle: () => {
           for (const settle of settled) settle();
         },
@@ -176,27 +177,28 @@ export class Writer {
 
 /** Runs one unit under a savepoint. @throws what fails the whole group */
 async function runUnit(tx: PostgresTransaction, unit: Unit): Promise<() => void> {
+  const { statements, tables } = tx;
   const mark = tx.mark();
-  tx.send('SAVEPOINT unit');
+  statements.send('SAVEPOINT unit');
   let outcome: () => void;
   let isWhole = false;
   try {
-    const value = (await unit.work(tx)) as never;
+    const value = (await unit.work(tables)) as never;
     isWhole = true;
     outcome = () => unit.resolve(value);
   } catch (error) {
     outcome = () => unit.reject(error);
   }
-  const failure = await tx.settle();
+  const failure = await statements.settle();
   if (failure !== undefined) {
     if (failureOf(failure) !== 'own') throw failure;
     outcome = () => unit.reject(storeError('StorageFailed', undefined, { cause: failure }));
   }
   if (!isWhole || failure !== undefined) {
     tx.backTo(mark);
-    tx.send('ROLLBACK TO unit');
+    statements.send('ROLLBACK TO unit');
   }
-  tx.send('RELEASE unit');
+  statements.send('RELEASE unit');
   return outcome;
 }
 

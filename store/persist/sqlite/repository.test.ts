@@ -36,8 +36,8 @@ afterEach(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const put = (name: string, bytes = 1) => repository.transaction((tx) => tx.setMeta(name, Buffer.alloc(bytes, name)));
-const has = (name: string) => repository.transaction(async (tx) => (await tx.meta(name)) !== undefined);
+const put = (name: string, bytes = 1) => repository.transaction((tx) => tx.meta.set(name, Buffer.alloc(bytes, name)));
+const has = (name: string) => repository.transaction(async (tx) => (await tx.meta.get(name)) !== undefined);
 const settled = (promises: Promise<unknown>[]) =>
   Promise.allSettled(promises).then((all) =>
     all.map((one) => (one.status === 'rejected' ? String(one.reason) : 'done')),
@@ -48,7 +48,7 @@ test('transactions that wait together are all or nothing each, in order', async 
   const work = (name: string, fails = false) =>
     repository.transaction(async (tx: Transaction) => {
       order.push(name);
-      await tx.setMeta(name, Buffer.from(name));
+      await tx.meta.set(name, Buffer.from(name));
       if (fails) throw new Error(`${name} changed its mind`);
     });
   expect(await settled([work('a'), work('b', true), work('c')])).toEqual(['done', 'Error: b changed its mind', 'done']);
@@ -59,8 +59,8 @@ test('transactions that wait together are all or nothing each, in order', async 
 test('a statement that breaks a constraint fails its transaction alone', async () => {
   const lease = { id: 'l', sessionId: 'nobody', credential: 'a/b', version: 1, issuedAtMs: 0, expiresAtMs: 1 };
   const orphan = repository.transaction(async (tx) => {
-    await tx.setMeta('orphan', Buffer.from('x'));
-    await tx.putLease(lease);
+    await tx.meta.set('orphan', Buffer.from('x'));
+    await tx.leases.put(lease);
   });
   const results = await settled([put('a'), orphan, put('c')]);
   expect(results).toEqual(['done', expect.stringContaining('database could not be written'), 'done']);
@@ -70,12 +70,12 @@ test('a statement that breaks a constraint fails its transaction alone', async (
 test('a snapshot that is asked for in the middle of a transaction waits for it, and holds it as a whole', async () => {
   const { promise, resolve } = Promise.withResolvers<void>();
   const slow = repository.transaction(async (tx) => {
-    await tx.setMeta('first', Buffer.from('x'));
+    await tx.meta.set('first', Buffer.from('x'));
     await promise;
-    await tx.setMeta('second', Buffer.from('x'));
+    await tx.meta.set('second', Buffer.from('x'));
   });
   await new Promise((resolve) => setTimeout(resolve, 10));
-  const names = repository.snapshot((tx) => tx.metaNames(''));
+  const names = repository.snapshot((tx) => tx.meta.names(''));
   setTimeout(resolve, 10);
   expect(await names).toEqual(['first', 'second']);
   await slow;
@@ -86,10 +86,10 @@ test('changes are told once they are durable, and only those', async () => {
   repository.onCommit((changes) => told.push(...changes));
   await settled([
     repository.transaction(async (tx) => {
-      await tx.putCredential('default/lost', credentialRecord());
+      await tx.credentials.put('default/lost', credentialRecord());
       throw new Error('no');
     }),
-    repository.transaction((tx) => tx.putCredential('default/kept', credentialRecord())),
+    repository.transaction((tx) => tx.credentials.put('default/kept', credentialRecord())),
   ]);
   expect(told).toEqual([{ kind: 'credential', key: 'default/kept', record: credentialRecord() }]);
 });
@@ -154,12 +154,12 @@ test('records of what is over are forgotten, in an order that the references all
     ['sessions', 'identities', 'leases'].map((table) => db.prepare(`SELECT count(*) AS n FROM ${table}`).get()?.n);
   await repository.transaction(async (tx) => {
     for (const id of ['over', 'alive']) {
-      await tx.putSession(session({ id }));
+      await tx.sessions.put(session({ id }));
       const expiresAtMs = id === 'over' ? 50 : 500;
-      await tx.putIdentity({ serial: id, fingerprint: id, kind: 'session', sessionId: id, expiresAtMs });
-      await tx.putLease({ id, sessionId: id, credential: 'a/b', version: 1, issuedAtMs: 0, expiresAtMs });
+      await tx.identities.put({ serial: id, fingerprint: id, kind: 'session', sessionId: id, expiresAtMs });
+      await tx.leases.put({ id, sessionId: id, credential: 'a/b', version: 1, issuedAtMs: 0, expiresAtMs });
     }
-    await tx.endSession(session({ id: 'over' }), 60, 'test');
+    await tx.sessions.end(session({ id: 'over' }), 60, 'test');
   });
   expect(count()).toEqual([2, 2, 2]);
   await repository.transaction((tx) => tx.prune(100));

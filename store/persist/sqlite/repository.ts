@@ -2,10 +2,11 @@ import type { DatabaseSync } from 'node:sqlite';
 import { errorText } from '../../../lib/errors.ts';
 import { storeError } from '../../errors.ts';
 import { type Change, type Repository, type Snapshot, SOLE_CHAIN, type Transaction } from '../repository.ts';
-import { identityOf, materialHead } from '../rows.ts';
+import { identityOf, materialHead, objectOf, type Row, recordOf } from '../rows.ts';
 import { copyDatabase, isSoonCopied } from './copy.ts';
 import { closeDatabase, isFatal, isOwnFault, sqliteCode } from './database.ts';
-import { SqliteTransaction } from './transaction.ts';
+import { SqliteStatements } from './statements.ts';
+import { sqliteTables } from './transaction.ts';
 
 /** Most transactions that share one commit, so that the first of them does not wait long. */
 const GROUP_LIMIT = 256;
@@ -34,7 +35,8 @@ export class SqliteRepository implements Repository {
   readonly chain = SOLE_CHAIN;
   readonly #options: SqliteOptions;
   readonly #db: DatabaseSync;
-  readonly #tx: SqliteTransaction;
+  readonly #statements: SqliteStatements;
+  readonly #tx: Transaction;
   readonly #listeners: ((changes: readonly Change[]) => void)[] = [];
   #queue: Unit[] = [];
   #running: Promise<void> | undefined;
@@ -48,7 +50,8 @@ export class SqliteRepository implements Repository {
   constructor(options: SqliteOptions) {
     this.#options = options;
     this.#db = options.db;
-    this.#tx = new SqliteTransaction(this.#db);
+    this.#statements = new SqliteStatements(this.#db);
+    this.#tx = sqliteTables(this.#statements);
   }
 
   transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
@@ -70,23 +73,16 @@ export class SqliteRepository implements Repository {
   }
 
   async load(): Promise<Snapshot> {
-    const all = (sql: string) => this.#db.prepare(sql).all() as Record<string, unknown>[];
-    const objects = (table: string) =>
-      all(`SELECT key, record FROM ${table}`).map((row) => ({
-        key: String(row.key),
-        record: JSON.parse(String(row.record)),
-      }));
+    const all = (sql: string) => this.#db.prepare(sql).all() as Row[];
     return {
-      credentials: objects('credentials'),
-      integrations: objects('integrations'),
+      credentials: all('SELECT key, record FROM credentials').map(objectOf),
+      integrations: all('SELECT key, record FROM integrations').map(objectOf),
       materials: all(
         'SELECT credential, max(version) AS version, origin, fields, written_at_ms FROM materials GROUP BY credential',
       ).map(materialHead),
-      sessions: all('SELECT record FROM sessions WHERE ended_at_ms IS NULL').map((row) =>
-        JSON.parse(String(row.record)),
-      ),
+      sessions: all('SELECT record FROM sessions WHERE ended_at_ms IS NULL').map(recordOf),
       identities: all('SELECT * FROM identities').map(identityOf),
-      revocations: all('SELECT record FROM revocations').map((row) => JSON.parse(String(row.record))),
+      revocations: all('SELECT record FROM revocations').map(recordOf),
     };
   }
 
@@ -119,7 +115,7 @@ export class SqliteRepository implements Repository {
   async #onCopy<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     const copy = await this.#copy();
     try {
-      return await work(new SqliteTransaction(copy));
+      return await work(sqliteTables(new SqliteStatements(copy)));
     } finally {
       copy.close();
     }
@@ -164,7 +160,7 @@ export class SqliteRepository implements Repository {
 
   async #commit(group: Unit[]): Promise<void> {
     const settled: (() => void)[] = [];
-    this.#tx.changes = [];
+    this.#statements.changes = [];
     try {
       if (this.#failed) throw new Error('the database failed before');
       this.#db.exec('BEGIN IMMEDIATE');
@@ -176,14 +172,14 @@ export class SqliteRepository implements Repository {
       for (const unit of group) unit.reject(failure);
       return;
     }
-    const changes = this.#tx.changes;
+    const { changes } = this.#statements;
     if (changes.length > 0) for (const listener of this.#listeners) listener(changes);
     for (const settle of settled) settle();
   }
 
   /** Runs one unit under a savepoint. @throws what SQLite throws if it cannot go on: the whole group fails then. */
   async #run(unit: Unit): Promise<() => void> {
-    const changesBefore = this.#tx.changes.length;
+    const changesBefore = this.#statements.changes.length;
     this.#db.exec('SAVEPOINT unit');
     try {
       const value = (await unit.work(this.#tx)) as never;
@@ -193,7 +189,7 @@ export class SqliteRepository implements Repository {
       const ofDatabase = sqliteCode(error) !== undefined;
       if (ofDatabase && !isOwnFault(error)) throw error;
       this.#db.exec('ROLLBACK TO unit; RELEASE unit');
-      this.#tx.changes.length = changesBefore;
+      this.#statements.changes.length = changesBefore;
       return () => unit.reject(ofDatabase ? storeError('StorageFailed', undefined, { cause: error }) : error);
     }
   }

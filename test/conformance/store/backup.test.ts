@@ -108,7 +108,7 @@ describe.each(['SQLite', 'PostgreSQL'])('a backup of %s', (from) => {
         if (n % 2 === 0) await store.materials.set(`default/key-${n}`, frameOf(`secret ${n}`), 'test');
       }
       await store.repository.transaction((tx) =>
-        tx.putRevocation({ id: 'r', selector: { everything: true }, atMs: 1, by: 'x', reason: 'y' }),
+        tx.revocations.put({ id: 'r', selector: { everything: true }, atMs: 1, by: 'x', reason: 'y' }),
       );
       const head = (await store.audit.head())!;
       const path = await backUp(store, { passphrase: { n: 2, r: 1, p: 1, salt: '' }, key: keyOfX() });
@@ -131,10 +131,10 @@ describe.each(['SQLite', 'PostgreSQL'])('a backup of %s', (from) => {
         return opened.frame.toString('latin1');
       });
       expect(frame).toContain('secret 42');
-      for (const chain of await restored.repository.transaction((tx) => tx.auditChains())) {
+      for (const chain of await restored.repository.transaction((tx) => tx.audit.chains())) {
         const { entries, last } = await restored.repository.transaction(async (tx) => ({
-          entries: await tx.auditEntries(chain, 0, 10_000),
-          last: (await tx.auditHead(chain))!,
+          entries: await tx.audit.entries(chain, 0, 10_000),
+          last: (await tx.audit.head(chain))!,
         }));
         expect(await verifyAudit(entries, [last])).toMatchObject({ problems: [] });
         if (chain === (head.chain ?? 'store')) expect(entries[head.seq - 1]).toMatchObject({ hash: head.hash });

@@ -36,7 +36,7 @@ async function follow(repository: PostgresRepository): Promise<Change[]> {
   return told;
 }
 
-const put = (key: string) => (tx: Transaction) => tx.putCredential(key, credentialRecord());
+const put = (key: string) => (tx: Transaction) => tx.credentials.put(key, credentialRecord());
 const keysOf = (changes: Change[]) => changes.flatMap((change) => (change.kind === 'credential' ? [change.key] : []));
 
 test('writers that read and write the same record through three replicas never lose one another, and all succeed', async () => {
@@ -44,8 +44,8 @@ test('writers that read and write the same record through three replicas never l
   const replicas = [await open(url, 'one'), await open(url, 'two'), await open(url, 'three')];
   const increment = (index: number) =>
     replicas[index % 3]!.transaction(async (tx) => {
-      const count = Number((await tx.meta('count'))?.toString() ?? 0) + 1;
-      await tx.setMeta('count', Buffer.from(String(count)));
+      const count = Number((await tx.meta.get('count'))?.toString() ?? 0) + 1;
+      await tx.meta.set('count', Buffer.from(String(count)));
       return count;
     });
   const counts = await Promise.all(Array.from({ length: 150 }, (_, n) => increment(n)));
@@ -58,8 +58,8 @@ test('two transactions that each read what the other writes: one of them sees th
   // Write skew, which snapshot isolation alone would let through: at most one of both may be on call.
   const take = (repository: PostgresRepository, mine: string, other: string) =>
     repository.transaction(async (tx) => {
-      if ((await tx.meta(other)) !== undefined) return false;
-      await tx.setMeta(mine, Buffer.from('on'));
+      if ((await tx.meta.get(other)) !== undefined) return false;
+      await tx.meta.set(mine, Buffer.from('on'));
       return true;
     });
   for (let n = 0; n < 20; n += 1) {
@@ -102,10 +102,10 @@ test('a change is known elsewhere by notification at once, and by polling where 
 test('other replicas are told of a session that changed', async () => {
   const url = await server.newDatabase();
   const [one, two] = [await open(url, 'one'), await open(url, 'two')];
-  await one.transaction((tx) => tx.putSession(session()));
+  await one.transaction((tx) => tx.sessions.put(session()));
   const told = await follow(two);
   const changed = session({ tags: ['code'] });
-  await one.transaction((tx) => tx.changeSession(changed));
+  await one.transaction((tx) => tx.sessions.change(changed));
   await two.caughtUp();
   expect(told).toContainEqual({ kind: 'session', session: changed });
 });
@@ -116,10 +116,10 @@ test('a replica that fell behind what the log still has is told the difference',
   onTestFinished(() => proxy.close());
   const [one, two] = [await open(url, 'one'), await open(proxy.url(url), 'two')];
   await one.transaction(async (tx) => {
-    await tx.putCredential('default/gone', credentialRecord());
-    await tx.putCredential('default/kept', credentialRecord());
-    await tx.putSession(session());
-    await tx.putSession(session({ id: 'session-2' }));
+    await tx.credentials.put('default/gone', credentialRecord());
+    await tx.credentials.put('default/kept', credentialRecord());
+    await tx.sessions.put(session());
+    await tx.sessions.put(session({ id: 'session-2' }));
   });
   const told = await follow(two);
   let detached = 0;
@@ -128,10 +128,10 @@ test('a replica that fell behind what the log still has is told the difference',
   });
   proxy.cut();
   await one.transaction(async (tx) => {
-    await tx.deleteCredential('default/gone');
-    await tx.putCredential('default/new', credentialRecord({ leaseSeconds: 1 }));
-    await tx.endSession(session(), 1, 'over');
-    await tx.changeSession(session({ id: 'session-2', tags: ['code'] }));
+    await tx.credentials.delete('default/gone');
+    await tx.credentials.put('default/new', credentialRecord({ leaseSeconds: 1 }));
+    await tx.sessions.end(session(), 1, 'over');
+    await tx.sessions.change(session({ id: 'session-2', tags: ['code'] }));
   });
   await server.query("UPDATE changes SET at = at - interval '1 hour'", url);
   await one.transaction((tx) => tx.prune(0));
@@ -179,9 +179,9 @@ test('a commit whose answer is lost is known to have happened, and is not done t
   // From here on the server's answers stay with the proxy; it takes the commit, and then the line goes dead.
   const done = repository.transaction(async (tx) => {
     runs += 1;
-    await tx.setMeta('once', Buffer.from(String(runs)));
-    await tx.putCredential('default/once', credentialRecord());
-    await tx.meta('once');
+    await tx.meta.set('once', Buffer.from(String(runs)));
+    await tx.credentials.put('default/once', credentialRecord());
+    await tx.meta.get('once');
     proxy.deafAt('COMMIT');
   });
   await done;
@@ -215,7 +215,7 @@ test('what others commit between the look at everything and the first listener i
   const told: Change[] = [];
   await two.load();
   await one.transaction(put('default/between'));
-  await two.transaction((tx) => tx.setMeta('own', Buffer.from('x')));
+  await two.transaction((tx) => tx.meta.set('own', Buffer.from('x')));
   await two.caughtUp();
   two.onCommit((changes) => told.push(...changes));
   await eventually(() => told.length === 2, 5_000);
@@ -255,11 +255,11 @@ test('a schema one version newer is taken, a still newer one is refused', async 
   await migrate(client, [...MIGRATIONS, next]);
   const work = async (repository: PostgresRepository, id: string) => {
     await repository.transaction(async (tx) => {
-      await tx.putSession(session({ id }));
-      await tx.putLease({ id, sessionId: id, credential: 'a/b', version: 1, issuedAtMs: 0, expiresAtMs: 9 });
-      await tx.setMeta(id, Buffer.from('x'));
+      await tx.sessions.put(session({ id }));
+      await tx.leases.put({ id, sessionId: id, credential: 'a/b', version: 1, issuedAtMs: 0, expiresAtMs: 9 });
+      await tx.meta.set(id, Buffer.from('x'));
     });
-    return repository.transaction((tx) => tx.lease(id));
+    return repository.transaction((tx) => tx.leases.get(id));
   };
   expect(await work(before, 'running')).toMatchObject({ id: 'running' });
   expect(await work(await open(url, 'started'), 'started')).toMatchObject({ id: 'started' });

@@ -74,42 +74,42 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
     test('meta: set, replaced, listed by prefix in order, deleted', async () => {
       const bytes = Buffer.from([0, 1, 255, 0]);
       await run(async (tx) => {
-        await tx.setMeta('b%_ 2', Buffer.from('old'));
-        await tx.setMeta('b%_ 2', bytes);
-        await tx.setMeta('b%_ 1', Buffer.alloc(0));
-        await tx.setMeta('bxx 3', bytes);
-        await tx.setMeta('B%_ 4', bytes);
+        await tx.meta.set('b%_ 2', Buffer.from('old'));
+        await tx.meta.set('b%_ 2', bytes);
+        await tx.meta.set('b%_ 1', Buffer.alloc(0));
+        await tx.meta.set('bxx 3', bytes);
+        await tx.meta.set('B%_ 4', bytes);
       });
       await reopen();
       await run(async (tx) => {
-        expect(await tx.meta('b%_ 2')).toEqual(bytes);
-        expect(await tx.meta('b%_ 1')).toEqual(Buffer.alloc(0));
-        expect(await tx.meta('none')).toBeUndefined();
-        expect(await tx.metaNames('b%_ ')).toEqual(['b%_ 1', 'b%_ 2']);
-        await tx.deleteMeta('b%_ 1');
-        await tx.deleteMeta('none');
-        expect(await tx.metaNames('b%_ ')).toEqual(['b%_ 2']);
+        expect(await tx.meta.get('b%_ 2')).toEqual(bytes);
+        expect(await tx.meta.get('b%_ 1')).toEqual(Buffer.alloc(0));
+        expect(await tx.meta.get('none')).toBeUndefined();
+        expect(await tx.meta.names('b%_ ')).toEqual(['b%_ 1', 'b%_ 2']);
+        await tx.meta.delete('b%_ 1');
+        await tx.meta.delete('none');
+        expect(await tx.meta.names('b%_ ')).toEqual(['b%_ 2']);
       });
     });
 
     test('credentials and integrations: put, replaced, deleted, loaded', async () => {
       const changed = credentialRecord({ leaseSeconds: 60, hosts: ['ü.example'] });
       await run(async (tx) => {
-        await tx.putCredential('default/key', credentialRecord());
-        await tx.putCredential('default/key', changed);
-        await tx.putCredential('default/gone', credentialRecord());
-        await tx.deleteCredential('default/gone');
-        await tx.putIntegration('default/it', integrationRecord({ hosts: ['old'] }));
-        await tx.putIntegration('default/it', integrationRecord());
-        await tx.putIntegration('default/gone', integrationRecord());
-        await tx.deleteIntegration('default/gone');
+        await tx.credentials.put('default/key', credentialRecord());
+        await tx.credentials.put('default/key', changed);
+        await tx.credentials.put('default/gone', credentialRecord());
+        await tx.credentials.delete('default/gone');
+        await tx.integrations.put('default/it', integrationRecord({ hosts: ['old'] }));
+        await tx.integrations.put('default/it', integrationRecord());
+        await tx.integrations.put('default/gone', integrationRecord());
+        await tx.integrations.delete('default/gone');
       });
       await reopen();
       await run(async (tx) => {
-        expect(await tx.credential('default/key')).toEqual(changed);
-        expect(await tx.credential('default/gone')).toBeUndefined();
-        expect(await tx.integration('default/it')).toEqual(integrationRecord());
-        expect(await tx.integration('default/gone')).toBeUndefined();
+        expect(await tx.credentials.get('default/key')).toEqual(changed);
+        expect(await tx.credentials.get('default/gone')).toBeUndefined();
+        expect(await tx.integrations.get('default/it')).toEqual(integrationRecord());
+        expect(await tx.integrations.get('default/gone')).toBeUndefined();
       });
       expect(await repository.load()).toMatchObject({
         credentials: [{ key: 'default/key', record: changed }],
@@ -120,16 +120,16 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
     test('data keys: replaced, and in pages in order of their credentials', async () => {
       const names = ['a/b', 'a-b/c', 'b/Z', 'b/a', 'ü/x'];
       await run(async (tx) => {
-        for (const name of names) await tx.putDataKey(name, key('old'));
-        for (const name of names) await tx.putDataKey(name, key(name));
+        for (const name of names) await tx.dataKeys.put(name, key('old'));
+        for (const name of names) await tx.dataKeys.put(name, key(name));
       });
       await reopen();
       const pages = await run(async (tx) => {
-        expect(await tx.dataKey('b/Z')).toEqual(key('b/Z'));
-        expect(await tx.dataKey('none')).toBeUndefined();
-        const first = await tx.dataKeys('', 2);
-        const second = await tx.dataKeys(first.at(-1)!.credential, 2);
-        return [first, second, await tx.dataKeys(second.at(-1)!.credential, 2), await tx.dataKeys('ü/x', 2)];
+        expect(await tx.dataKeys.get('b/Z')).toEqual(key('b/Z'));
+        expect(await tx.dataKeys.get('none')).toBeUndefined();
+        const first = await tx.dataKeys.page('', 2);
+        const second = await tx.dataKeys.page(first.at(-1)!.credential, 2);
+        return [first, second, await tx.dataKeys.page(second.at(-1)!.credential, 2), await tx.dataKeys.page('ü/x', 2)];
       });
       const inOrder = [...names].sort().map((credential) => ({ credential, key: key(credential) }));
       expect(pages).toEqual([inOrder.slice(0, 2), inOrder.slice(2, 4), inOrder.slice(4), []]);
@@ -137,12 +137,12 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
 
     test('material: the newest version with its bytes, old ones until they are deleted', async () => {
       await run(async (tx) => {
-        await tx.putDataKey('default/key', key('k'));
-        for (const version of [1, 2, 3]) await tx.putMaterial(material(version));
-        await tx.deleteOldMaterial('default/key', 3);
+        await tx.dataKeys.put('default/key', key('k'));
+        for (const version of [1, 2, 3]) await tx.materials.put(material(version));
+        await tx.materials.deleteBefore('default/key', 3);
       });
       await reopen();
-      expect(await run((tx) => tx.material('default/key'))).toEqual(material(3));
+      expect(await run((tx) => tx.materials.newest('default/key'))).toEqual(material(3));
       const { sealed: _, ...head } = material(3);
       expect((await repository.load()).materials).toEqual([head]);
     });
@@ -150,21 +150,21 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
     test('versions that never go back, also when the material was deleted', async () => {
       const write = (version: number) =>
         run(async (tx) => {
-          await tx.putDataKey('default/key', key('k'));
-          await tx.putMaterial(material(version));
+          await tx.dataKeys.put('default/key', key('k'));
+          await tx.materials.put(material(version));
         });
       await write(7);
-      await run((tx) => tx.deleteMaterial('default/key'));
+      await run((tx) => tx.materials.delete('default/key'));
       await reopen();
-      expect(await run((tx) => tx.lastVersion('default/key'))).toBe(7);
-      expect(await run((tx) => tx.lastVersion('default/none'))).toBe(0);
+      expect(await run((tx) => tx.materials.lastVersion('default/key'))).toBe(7);
+      expect(await run((tx) => tx.materials.lastVersion('default/none'))).toBe(0);
       expect(await settled([write(7), write(6)])).toEqual([
         expect.stringContaining('would not be the highest'),
         expect.stringContaining('would not be the highest'),
       ]);
-      expect(await run((tx) => tx.material('default/key'))).toBeUndefined();
+      expect(await run((tx) => tx.materials.newest('default/key'))).toBeUndefined();
       await write(8);
-      expect(await run((tx) => tx.lastVersion('default/key'))).toBe(8);
+      expect(await run((tx) => tx.materials.lastVersion('default/key'))).toBe(8);
     });
 
     test('sessions until they end, once, and their identities', async () => {
@@ -177,33 +177,33 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
       } as const;
       const operator = { serial: 'o', fingerprint: 'g', kind: 'operator', expiresAtMs: 9_007_199_254_740_991 } as const;
       await run(async (tx) => {
-        await tx.putSession(session());
-        await tx.putSession(session({ id: 'session-2' }));
-        await tx.putIdentity(identity);
-        await tx.putIdentity(operator);
+        await tx.sessions.put(session());
+        await tx.sessions.put(session({ id: 'session-2' }));
+        await tx.identities.put(identity);
+        await tx.identities.put(operator);
       });
       await reopen();
       expect((await repository.load()).sessions).toHaveLength(2);
       expect((await repository.load()).identities).toEqual(expect.arrayContaining([identity, operator]));
-      const end = () => run((tx) => tx.endSession(session(), 5, 'why'));
+      const end = () => run((tx) => tx.sessions.end(session(), 5, 'why'));
       expect([await end(), await end()]).toEqual([true, false]);
-      expect(await run((tx) => tx.endSession(session({ id: 'nobody' }), 5, 'why'))).toBe(false);
+      expect(await run((tx) => tx.sessions.end(session({ id: 'nobody' }), 5, 'why'))).toBe(false);
       expect((await repository.load()).sessions).toEqual([session({ id: 'session-2' })]);
     });
 
     test('a session changes as long as it runs, is told and kept as it is then, and not once it has ended', async () => {
-      await run((tx) => tx.putSession(session()));
+      await run((tx) => tx.sessions.put(session()));
       await repository.load();
       const told: Change[] = [];
       repository.onCommit((changes) => told.push(...changes));
       const changed = session({ tags: ['code'] });
-      expect(await run((tx) => tx.changeSession(changed))).toBe(true);
+      expect(await run((tx) => tx.sessions.change(changed))).toBe(true);
       expect(told).toEqual([{ kind: 'session', session: changed }]);
       await reopen();
       expect((await repository.load()).sessions).toEqual([changed]);
-      await run((tx) => tx.endSession(changed, 5, 'why'));
-      expect(await run((tx) => tx.changeSession(session()))).toBe(false);
-      expect(await run((tx) => tx.changeSession(session({ id: 'nobody' })))).toBe(false);
+      await run((tx) => tx.sessions.end(changed, 5, 'why'));
+      expect(await run((tx) => tx.sessions.change(session()))).toBe(false);
+      expect(await run((tx) => tx.sessions.change(session({ id: 'nobody' })))).toBe(false);
       expect((await repository.load()).sessions).toEqual([]);
     });
 
@@ -216,9 +216,9 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
         reason: 'leaked',
       };
       await run(async (tx) => {
-        await tx.putRevocation(row);
-        await tx.putRevocation({ ...row, id: 'r2' });
-        await tx.deleteRevocation('r2');
+        await tx.revocations.put(row);
+        await tx.revocations.put({ ...row, id: 'r2' });
+        await tx.revocations.delete('r2');
       });
       await reopen();
       expect((await repository.load()).revocations).toEqual([row]);
@@ -226,46 +226,46 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
 
     test('leases: found, listed while they run, ended once', async () => {
       await run(async (tx) => {
-        await tx.putSession(session());
-        await tx.putLease(lease());
-        await tx.putLease(lease({ id: 'lease-0', issuedAtMs: 500 }));
-        await tx.putLease(lease({ id: 'over', expiresAtMs: 1_500 }));
-        await tx.putLease(lease({ id: 'ended', endedAtMs: 1_200 }));
-        await tx.putLease(lease({ id: 'to end' }));
-        await tx.endLease('to end', 1_300);
-        await tx.endLease('to end', 1_400);
-        await tx.endLease('none', 1_400);
+        await tx.sessions.put(session());
+        await tx.leases.put(lease());
+        await tx.leases.put(lease({ id: 'lease-0', issuedAtMs: 500 }));
+        await tx.leases.put(lease({ id: 'over', expiresAtMs: 1_500 }));
+        await tx.leases.put(lease({ id: 'ended', endedAtMs: 1_200 }));
+        await tx.leases.put(lease({ id: 'to end' }));
+        await tx.leases.end('to end', 1_300);
+        await tx.leases.end('to end', 1_400);
+        await tx.leases.end('none', 1_400);
       });
       await reopen();
       await run(async (tx) => {
-        expect(await tx.lease('lease-1')).toEqual(lease());
-        expect(await tx.lease('to end')).toEqual(lease({ id: 'to end', endedAtMs: 1_300 }));
-        expect(await tx.lease('none')).toBeUndefined();
-        expect((await tx.leasesOf('session-1', 1_500)).map(({ id }) => id)).toEqual(['lease-0', 'lease-1']);
-        expect(await tx.leasesOf('session-1', 2_000)).toEqual([]);
+        expect(await tx.leases.get('lease-1')).toEqual(lease());
+        expect(await tx.leases.get('to end')).toEqual(lease({ id: 'to end', endedAtMs: 1_300 }));
+        expect(await tx.leases.get('none')).toBeUndefined();
+        expect((await tx.leases.running('session-1', 1_500)).map(({ id }) => id)).toEqual(['lease-0', 'lease-1']);
+        expect(await tx.leases.running('session-1', 2_000)).toEqual([]);
       });
     });
 
     test('the number of leases ever issued of a version, while it is the newest', async () => {
       await run(async (tx) => {
-        await tx.putSession(session());
-        await tx.putDataKey('default/key', key('k'));
-        await tx.putMaterial(material(1));
-        for (const id of ['a', 'b']) await tx.putLease(lease({ id }));
-        await tx.putLease(lease({ id: 'other', credential: 'default/other' }));
-        await tx.endLease('a', 1);
+        await tx.sessions.put(session());
+        await tx.dataKeys.put('default/key', key('k'));
+        await tx.materials.put(material(1));
+        for (const id of ['a', 'b']) await tx.leases.put(lease({ id }));
+        await tx.leases.put(lease({ id: 'other', credential: 'default/other' }));
+        await tx.leases.end('a', 1);
       });
-      const count = (version: number) => run((tx) => tx.countLeases('default/key', version));
+      const count = (version: number) => run((tx) => tx.leases.count('default/key', version));
       const prune = () => run((tx) => tx.prune(1_000_000));
       expect([await count(1), await count(2)]).toEqual([2, 0]);
       await prune();
-      expect(await run((tx) => tx.lease('a'))).toBeUndefined();
+      expect(await run((tx) => tx.leases.get('a'))).toBeUndefined();
       expect(await count(1)).toBe(2);
-      await run((tx) => tx.putLease(lease({ id: 'c' })));
+      await run((tx) => tx.leases.put(lease({ id: 'c' })));
       expect(await count(1)).toBe(3);
       await prune();
       expect(await count(1)).toBe(3);
-      await run((tx) => tx.putMaterial(material(2)));
+      await run((tx) => tx.materials.put(material(2)));
       await prune();
       expect(await count(1)).toBe(0);
     });
@@ -273,13 +273,13 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
     test('join tokens for one use, in time', async () => {
       const token = { invitation: { kind: 'operator' as const }, expiresAtMs: 100 };
       await run(async (tx) => {
-        await tx.putJoinToken('d1', token);
-        await tx.putJoinToken('d2', token);
+        await tx.joinTokens.put('d1', token);
+        await tx.joinTokens.put('d2', token);
       });
       await reopen();
-      const take = (digest: string, nowMs: number) => run((tx) => tx.takeJoinToken(digest, nowMs));
-      expect(await run((tx) => tx.countJoinTokens(99))).toBe(2);
-      expect(await run((tx) => tx.countJoinTokens(100))).toBe(0);
+      const take = (digest: string, nowMs: number) => run((tx) => tx.joinTokens.take(digest, nowMs));
+      expect(await run((tx) => tx.joinTokens.count(99))).toBe(2);
+      expect(await run((tx) => tx.joinTokens.count(100))).toBe(0);
       expect([await take('d1', 99), await take('d1', 99), await take('d2', 100), await take('none', 0)]).toEqual([
         token,
         undefined,
@@ -291,66 +291,66 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
     test('what is not over, when what is over is pruned', async () => {
       await run(async (tx) => {
         for (const id of ['over', 'alive']) {
-          await tx.putSession(session({ id }));
+          await tx.sessions.put(session({ id }));
           const expiresAtMs = id === 'over' ? 50 : 500;
-          await tx.putIdentity({ serial: id, fingerprint: id, kind: 'session', sessionId: id, expiresAtMs });
-          await tx.putLease(lease({ id, sessionId: id, expiresAtMs }));
-          await tx.putJoinToken(id, { invitation: { kind: 'operator' }, expiresAtMs });
+          await tx.identities.put({ serial: id, fingerprint: id, kind: 'session', sessionId: id, expiresAtMs });
+          await tx.leases.put(lease({ id, sessionId: id, expiresAtMs }));
+          await tx.joinTokens.put(id, { invitation: { kind: 'operator' }, expiresAtMs });
         }
-        await tx.endSession(session({ id: 'over' }), 60, 'test');
+        await tx.sessions.end(session({ id: 'over' }), 60, 'test');
         await tx.prune(100);
       });
       await reopen();
       const { identities, sessions } = await repository.load();
       expect([identities.map(({ serial }) => serial), sessions.map(({ id }) => id)]).toEqual([['alive'], ['alive']]);
       await run(async (tx) => {
-        expect([await tx.lease('over'), (await tx.lease('alive'))?.id]).toEqual([undefined, 'alive']);
-        expect(await tx.countJoinTokens(0)).toBe(1);
+        expect([await tx.leases.get('over'), (await tx.leases.get('alive'))?.id]).toEqual([undefined, 'alive']);
+        expect(await tx.joinTokens.count(0)).toBe(1);
       });
     });
 
     test('chains of the audit apart, with their heads, found by time, pruned from the front', async () => {
       const mine = repository.chain;
       await run(async (tx) => {
-        for (const seq of [1, 2, 3]) await tx.appendAudit(mine, entryOf(seq), headOf(seq));
-        await tx.appendAudit('another', entryOf(1, 'z'), headOf(1));
-        expect(await tx.auditEnd(mine)).toEqual({ seq: 3, hash: 'hash 3' });
+        for (const seq of [1, 2, 3]) await tx.audit.append(mine, entryOf(seq), headOf(seq));
+        await tx.audit.append('another', entryOf(1, 'z'), headOf(1));
+        expect(await tx.audit.end(mine)).toEqual({ seq: 3, hash: 'hash 3' });
       });
       await reopen();
       await run(async (tx) => {
-        expect(await tx.auditChains()).toEqual(['another', mine].sort());
-        expect(await tx.auditEntries(mine, 1, 1)).toEqual([{ chain: mine, ...entryOf(2) }]);
-        expect(await tx.auditEntries(mine, 3, 9)).toEqual([]);
-        expect([await tx.auditEnd(mine), await tx.auditEnd('none')]).toEqual([{ seq: 3, hash: 'hash 3' }, undefined]);
-        expect([await tx.auditHead(mine), await tx.auditHead('another'), await tx.auditHead('none')]).toEqual([
+        expect(await tx.audit.chains()).toEqual(['another', mine].sort());
+        expect(await tx.audit.entries(mine, 1, 1)).toEqual([{ chain: mine, ...entryOf(2) }]);
+        expect(await tx.audit.entries(mine, 3, 9)).toEqual([]);
+        expect([await tx.audit.end(mine), await tx.audit.end('none')]).toEqual([{ seq: 3, hash: 'hash 3' }, undefined]);
+        expect([await tx.audit.head(mine), await tx.audit.head('another'), await tx.audit.head('none')]).toEqual([
           headOf(3),
           headOf(1),
           undefined,
         ]);
-        const at = (text: string) => tx.auditSeqAt(mine, text);
+        const at = (text: string) => tx.audit.seqAt(mine, text);
         expect([
           await at('2026'),
           await at(entryOf(2).at),
           await at('2026-01-01T00:00:02.001Z'),
           await at('2027'),
         ]).toEqual([1, 2, 3, 4]);
-        expect(await tx.auditSeqAt('none', '2026')).toBe(1);
-        await tx.pruneAudit(mine, 2);
-        expect((await tx.auditEntries(mine, 0, 9)).map(({ seq }) => seq)).toEqual([3]);
-        await tx.pruneAudit(mine, 9);
-        expect(await tx.auditEnd(mine)).toEqual({ seq: 3, hash: 'hash 3' });
+        expect(await tx.audit.seqAt('none', '2026')).toBe(1);
+        await tx.audit.prune(mine, 2);
+        expect((await tx.audit.entries(mine, 0, 9)).map(({ seq }) => seq)).toEqual([3]);
+        await tx.audit.prune(mine, 9);
+        expect(await tx.audit.end(mine)).toEqual({ seq: 3, hash: 'hash 3' });
       });
     });
   });
 
   describe('a transaction', () => {
-    const put = (name: string) => run((tx) => tx.setMeta(name, Buffer.from(name)));
-    const has = (name: string) => run(async (tx) => (await tx.meta(name)) !== undefined);
+    const put = (name: string) => run((tx) => tx.meta.set(name, Buffer.from(name)));
+    const has = (name: string) => run(async (tx) => (await tx.meta.get(name)) !== undefined);
 
     test('is all or nothing, whoever waits beside it', async () => {
       const work = (name: string, fails = false) =>
         run(async (tx) => {
-          await tx.setMeta(name, Buffer.from(name));
+          await tx.meta.set(name, Buffer.from(name));
           if (fails) throw new Error(`${name} changed its mind`);
         });
       expect(await settled([work('a'), work('b', true), put('x'), work('c', true), put('y')])).toEqual([
@@ -365,8 +365,8 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
 
     test('that breaks a constraint fails alone, with StorageFailed, and leaves no trace', async () => {
       const orphan = run(async (tx) => {
-        await tx.setMeta('orphan', Buffer.from('x'));
-        await tx.putLease(lease({ sessionId: 'nobody' }));
+        await tx.meta.set('orphan', Buffer.from('x'));
+        await tx.leases.put(lease({ sessionId: 'nobody' }));
       });
       expect(await settled([put('a'), orphan, put('c')])).toEqual([
         'done',
@@ -380,9 +380,9 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
       const counts = await Promise.all(
         Array.from({ length: 200 }, () =>
           run(async (tx) => {
-            const count = Number((await tx.meta('count'))?.toString() ?? 0) + 1;
-            await tx.setMeta('count', Buffer.from(String(count)));
-            return (await tx.meta('count'))?.toString();
+            const count = Number((await tx.meta.get('count'))?.toString() ?? 0) + 1;
+            await tx.meta.set('count', Buffer.from(String(count)));
+            return (await tx.meta.get('count'))?.toString();
           }),
         ),
       );
@@ -406,14 +406,14 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
       const row: RevocationRow = { id: 'r', selector: { everything: true }, atMs: 1, by: 'o', reason: '' };
       await settled([
         run(async (tx) => {
-          await tx.putCredential('default/lost', credentialRecord());
+          await tx.credentials.put('default/lost', credentialRecord());
           throw new Error('no');
         }),
         run(async (tx) => {
-          await tx.putCredential('default/kept', credentialRecord());
-          await tx.putRevocation(row);
+          await tx.credentials.put('default/kept', credentialRecord());
+          await tx.revocations.put(row);
         }).then(() => order.push('resolved')),
-        run((tx) => tx.deleteRevocation('r')),
+        run((tx) => tx.revocations.delete('r')),
       ]);
       expect(told).toEqual([
         { kind: 'credential', key: 'default/kept', record: credentialRecord() },
@@ -436,18 +436,18 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
         expiresAtMs: 9,
       } as const;
       await run(async (tx) => {
-        await tx.setMeta('m', Buffer.from('v'));
-        await tx.deleteMeta('m');
-        await tx.deleteCredential('d/c');
-        await tx.putIntegration('d/i', integrationRecord());
-        await tx.deleteIntegration('d/i');
-        await tx.putSession(session());
-        await tx.putIdentity(identity);
-        await tx.putDataKey('default/key', key('k'));
-        await tx.putMaterial(material(1));
-        await tx.deleteMaterial('default/key');
-        await tx.endSession(session(), 1, 'why');
-        await tx.appendAudit(repository.chain, entryOf(1), headOf(1));
+        await tx.meta.set('m', Buffer.from('v'));
+        await tx.meta.delete('m');
+        await tx.credentials.delete('d/c');
+        await tx.integrations.put('d/i', integrationRecord());
+        await tx.integrations.delete('d/i');
+        await tx.sessions.put(session());
+        await tx.identities.put(identity);
+        await tx.dataKeys.put('default/key', key('k'));
+        await tx.materials.put(material(1));
+        await tx.materials.delete('default/key');
+        await tx.sessions.end(session(), 1, 'why');
+        await tx.audit.append(repository.chain, entryOf(1), headOf(1));
       });
       const { sealed: _, ...head } = material(1);
       expect(told).toEqual([
@@ -471,14 +471,14 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
   });
 
   test('a snapshot stays as it was while others write, and holds nobody up', async () => {
-    await run((tx) => tx.putCredential('default/a', credentialRecord()));
+    await run((tx) => tx.credentials.put('default/a', credentialRecord()));
     const seen = await repository.snapshot(async (tx) => {
-      await run((other) => other.putCredential('default/b', credentialRecord()));
-      await run((other) => other.setMeta('later', Buffer.from('x')));
-      return [await tx.objects('credentials', '', 10), await tx.meta('later')];
+      await run((other) => other.credentials.put('default/b', credentialRecord()));
+      await run((other) => other.meta.set('later', Buffer.from('x')));
+      return [await tx.credentials.page('', 10), await tx.meta.get('later')];
     });
     expect(seen).toEqual([[{ key: 'default/a', record: credentialRecord() }], undefined]);
-    expect(await run((tx) => tx.objects('credentials', 'default/a', 10))).toHaveLength(1);
+    expect(await run((tx) => tx.credentials.page('default/a', 10))).toHaveLength(1);
   });
 
   test('a snapshot while transactions are written all the time has whole ones', async () => {
@@ -487,14 +487,17 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
     const writing = (async () => {
       while (!over) {
         await run(async (tx) => {
-          await tx.setMeta('left', Buffer.alloc(5000, `${written}`));
-          await tx.setMeta('right', Buffer.alloc(5000, `${written}`));
+          await tx.meta.set('left', Buffer.alloc(5000, `${written}`));
+          await tx.meta.set('right', Buffer.alloc(5000, `${written}`));
         });
         written += 1;
       }
     })();
     for (let round = 0; round < 5; round += 1) {
-      const [left, right] = await repository.snapshot(async (tx) => [await tx.meta('left'), await tx.meta('right')]);
+      const [left, right] = await repository.snapshot(async (tx) => [
+        await tx.meta.get('left'),
+        await tx.meta.get('right'),
+      ]);
       expect(left).toEqual(right);
     }
     over = true;
@@ -504,21 +507,21 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
   test('objects and revocations come in pages and in order', async () => {
     const keys = ['a/B', 'a/a', 'a/a-b', 'a/ab', 'b/a'];
     await run(async (tx) => {
-      for (const key of keys) await tx.putIntegration(key, integrationRecord());
-      await tx.putRevocation({ id: '2', selector: { everything: true }, atMs: 1, by: 'x', reason: 'y' });
-      await tx.putRevocation({ id: '1', selector: { everything: true }, atMs: 1, by: 'x', reason: 'y' });
+      for (const key of keys) await tx.integrations.put(key, integrationRecord());
+      await tx.revocations.put({ id: '2', selector: { everything: true }, atMs: 1, by: 'x', reason: 'y' });
+      await tx.revocations.put({ id: '1', selector: { everything: true }, atMs: 1, by: 'x', reason: 'y' });
     });
-    const page = (after: string) => run((tx) => tx.objects('integrations', after, 2));
+    const page = (after: string) => run((tx) => tx.integrations.page(after, 2));
     const found: string[] = [];
     for (let objects = await page(''); objects.length > 0; objects = await page(found.at(-1)!))
       found.push(...objects.map(({ key }) => key));
     expect(found).toEqual(keys);
-    expect((await run((tx) => tx.revocations())).map(({ id }) => id)).toEqual(['1', '2']);
+    expect((await run((tx) => tx.revocations.all())).map(({ id }) => id)).toEqual(['1', '2']);
   });
 
   test('leases of before are counted with those of now', async () => {
-    await run((tx) => tx.addLeaseCount('default/key', 3, 2));
-    await run((tx) => tx.addLeaseCount('default/key', 3, 1));
-    expect(await run((tx) => tx.countLeases('default/key', 3))).toBe(3);
+    await run((tx) => tx.leases.addCount('default/key', 3, 2));
+    await run((tx) => tx.leases.addCount('default/key', 3, 1));
+    expect(await run((tx) => tx.leases.count('default/key', 3))).toBe(3);
   });
 });
