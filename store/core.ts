@@ -33,6 +33,7 @@ import { SessionLimits } from './sessionLimits.ts';
 import { Sessions } from './sessions.ts';
 import { State } from './state.ts';
 import { KekRotation } from './vault/kekRotation.ts';
+import { KekWatch } from './vault/kekWatch.ts';
 import { fetchingKeys } from './vault/keyNotAtHand.ts';
 import { openVault, requireKekFile } from './vault/openVault.ts';
 import type { Vault } from './vault/vault.ts';
@@ -135,7 +136,8 @@ export async function openCore(options: {
     // What others revoke meanwhile would not be heard here: their sidecars find another replica, or wait.
     repository.onDetached(() => hub.endStreams());
     const kek = new KekRotation({ repository, vault, audit, clock, log, stateDir: files.dir, batch });
-    repository.onCommit((changes) => kek.changed(changes));
+    const kekWatch = new KekWatch({ repository, vault, audit, clock, rotation: kek });
+    repository.onCommit((changes) => kekWatch.changed(changes));
     await kek.resume();
 
     auditExports.start();
@@ -176,7 +178,7 @@ export async function openCore(options: {
       },
       /** Work that falls due with time. */
       tick: async () => {
-        await kek.tick();
+        await kekWatch.tick();
         const pruneNow = clock.monotonicMs() >= pruneAtMs;
         if (pruneNow) {
           pruneAtMs = clock.monotonicMs() + PRUNE_MS;

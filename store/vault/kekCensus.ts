@@ -1,4 +1,6 @@
+import type { KekKeyStatus } from '../../api/kek.ts';
 import type { Repository } from '../persist/repository.ts';
+import type { Keyring } from './keyring.ts';
 import { decodeOwnKey } from './ownKeyValue.ts';
 
 const PAGE = 512;
@@ -33,6 +35,29 @@ export async function ownKeys(repository: Repository): Promise<{ name: string; v
       if (value !== undefined && key !== undefined) found.push({ name, value, kekId: key.kekId });
     }
     return found;
+  });
+}
+
+/** Ids of the KEKs that something is under. */
+export function idsIn({ dataKeys, ownKeys }: Census): string[] {
+  return [...new Set([...dataKeys.keys(), ...ownKeys.keys()])];
+}
+
+/** Of the KEKs that are at hand, and those that something is still under. */
+export function keyStatuses({ current, providers }: Keyring, census: Census): KekKeyStatus[] {
+  const known = providers.flatMap(({ provider }) => provider.keys.map((key) => ({ ...key, provider })));
+  const ids = new Set([...known.map(({ id }) => id), ...idsIn(census)]);
+  ids.delete('');
+  return [...ids].map((id) => {
+    const key = known.find((one) => one.id === id);
+    return {
+      id,
+      ...(key && { kind: key.provider.kind, where: key.provider.where }),
+      ...(key?.createdAtMs !== undefined && { createdAt: new Date(key.createdAtMs).toISOString() }),
+      current: id === current,
+      dataKeys: census.dataKeys.get(id) ?? 0,
+      ownKeys: (census.ownKeys.get(id) ?? 0) + (id === current ? (census.ownKeys.get('') ?? 0) : 0),
+    };
   });
 }
 
