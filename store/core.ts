@@ -28,6 +28,7 @@ import { openRepository } from './persist/open.ts';
 import { Hub } from './push/hub.ts';
 import { Openings } from './push/openings.ts';
 import { RateLimit } from './rateLimit.ts';
+import { RefusedJoins } from './refusedJoins.ts';
 import { Revocations } from './revocation/revocations.ts';
 import { SessionLimits } from './sessionLimits.ts';
 import { Sessions } from './sessions.ts';
@@ -172,6 +173,7 @@ export async function openCore(options: {
         streams: new Openings({ clock, perSecond: settings.streamsPerSecond }),
         joins: new Openings({ clock, perSecond: settings.joinsPerSecond }),
       },
+      refusedJoins: new RefusedJoins(clock),
       /** Whether this process does the work that falls due for all replicas. */
       get leader() {
         return leader;

@@ -16,12 +16,17 @@ export class RateLimit {
     this.#atMs = options.clock.monotonicMs();
   }
 
-  /** Takes one if there is one. */
-  take(): boolean {
+  /** Whether there is none to take now. */
+  get empty(): boolean {
     const nowMs = this.#clock.monotonicMs();
     this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#atMs) / 1000) * this.#perSecond);
     this.#atMs = nowMs;
-    if (this.#tokens < 1) return false;
+    return this.#tokens < 1;
+  }
+
+  /** Takes one if there is one. */
+  take(): boolean {
+    if (this.empty) return false;
     this.#tokens -= 1;
     return true;
   }

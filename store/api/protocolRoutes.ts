@@ -14,7 +14,7 @@ import {
 } from '../../api/protocolSchema.ts';
 import type { Session } from '../../api/session.ts';
 import type { Store } from '../core.ts';
-import { storeError, storeErrorCode } from '../errors.ts';
+import { STORE_ERRORS, storeError, storeErrorCode } from '../errors.ts';
 import { clientPublicKey } from '../identity/certificateAuthority.ts';
 import type { Identity } from '../identity/identities.ts';
 import type { PodIdentities } from '../kubernetes/podIdentity.ts';
@@ -67,6 +67,8 @@ export function protocolRoutes(app: FastifyInstance, store: Store, pods?: PodIde
 
   app.post('/v1/join', { config: { who: 'anyone' } }, async (request) => {
     const from = sourceOf(request);
+    const address = request.raw.socket.remoteAddress ?? '';
+    store.refusedJoins.check(address);
     try {
       store.openings.joins.take();
       const { publicKeyPem, ...proof } = parse(JoinRequest, request.body);
@@ -76,6 +78,7 @@ export function protocolRoutes(app: FastifyInstance, store: Store, pods?: PodIde
         throw storeError('PodTokenInvalid', 'This store is not in a cluster, and takes join tokens.');
       return await sessions.joinPod(await pods.of(proof.serviceAccountToken), publicKey, from);
     } catch (error) {
+      if (isForGood(error)) store.refusedJoins.refused(address);
       refusals.record('join.refused', error, { from });
       throw error;
     }
@@ -218,6 +221,12 @@ async function identify(store: Store, socket: TLSSocket): Promise<Identity> {
 /** In one order, whatever order it came in. */
 function subjectOf({ role, tags }: { role?: string | undefined; tags: string[] }): Pick<Session, 'role' | 'tags'> {
   return { ...(role !== undefined && { role }), tags: [...new Set(tags)].sort() };
+}
+
+/** Whether the same would be refused again. */
+function isForGood(error: unknown): boolean {
+  const code = storeErrorCode(error);
+  return code !== undefined && !STORE_ERRORS[code].retryable;
 }
 
 function sourceOf(request: FastifyRequest): string {

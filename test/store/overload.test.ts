@@ -162,6 +162,21 @@ test('joins without end and without a good token are told to come back, and slow
   stranger.close();
 });
 
+test('an address whose joins are refused without end keeps no other address from joining', async () => {
+  const { publicKeyPem } = clientKey();
+  const guess = json({ joinToken: 'guessed', publicKeyPem });
+  const elsewhere = anonymous(store, '127.0.0.2');
+  const statuses: number[] = [];
+  while (statuses.at(-1) !== 429 && statuses.length < 200)
+    statuses.push((await elsewhere.call('POST', '/v1/join', guess)).status);
+  expect(statuses.filter((status) => status === 401).length).toBeGreaterThanOrEqual(20);
+  expect(statuses.at(-1)).toBe(429);
+  const third = anonymous(store, '127.0.0.3');
+  expect((await third.call('POST', '/v1/join', guess)).status).toBe(401);
+  const joined = await StoreClient.join(store, { kind: 'session', session: SESSION });
+  for (const client of [elsewhere, third, joined]) client.close();
+});
+
 test('what was leased before is not affected: its sidecar keeps its lease and its stream', async () => {
   const client = calm[0]!;
   const stream = await client.events();

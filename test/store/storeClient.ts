@@ -49,7 +49,11 @@ export class StoreClient {
   readonly tls: ClientTls;
   readonly agent: Agent;
 
-  constructor(store: Pick<StoreProcess, 'storeUrl' | 'trustBundlePem'>, answer: JoinAnswer, tls: ClientTls) {
+  constructor(
+    store: Pick<StoreProcess, 'storeUrl' | 'trustBundlePem'>,
+    answer: JoinAnswer,
+    tls: ClientTls & { localAddress?: string },
+  ) {
     this.store = store;
     this.answer = answer;
     this.tls = tls;
@@ -104,9 +108,9 @@ export class EventReader {
   }
 }
 
-/** Without a client certificate. */
-export function anonymous(store: StoreClient['store']): StoreClient {
-  return new StoreClient(store, {} as JoinAnswer, {});
+/** Without a client certificate, and from that address of this machine. */
+export function anonymous(store: StoreClient['store'], localAddress?: string): StoreClient {
+  return new StoreClient(store, {} as JoinAnswer, { ...(localAddress && { localAddress }) });
 }
 
 export function clientKey(): { publicKeyPem: string; key: string } {
