@@ -28,6 +28,8 @@ spec:
     metadata:
       labels: { app: echo }
     spec:
+      # It ends by no signal, and nobody waits for it.
+      terminationGracePeriodSeconds: 0
       automountServiceAccountToken: false
       {{- include "sidekey.demo.pod" .root | nindent 6 }}
       containers:
