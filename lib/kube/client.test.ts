@@ -66,6 +66,14 @@ test('what is no answer of an API server is refused with its status, or as no JS
   expect(error.message).toBe('get /bad: the answer is no JSON');
 });
 
+test('what a pod answers whom the API server asks for us is kept, if it is JSON and short', async () => {
+  const long = { ready: false, why: 'x'.repeat(5_000) };
+  api = await ApiDouble.start(({ url }, response) => answer(response, 503, url === '/long' ? long : { ready: false }));
+  const wordsOf = (path: string) => api!.client.get(path).catch((error: KubeError) => error.serverMessage);
+  expect(await wordsOf('/pods/x:9090/proxy/readyz')).toBe('{"ready":false}');
+  expect(await wordsOf('/long')).toBe('');
+});
+
 test('a redirect is not followed', async () => {
   api = await ApiDouble.start((_request, response) =>
     response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end(),

@@ -13,6 +13,8 @@ const ANSWER_MS = 30_000;
 /** A peer that is gone without a word shows within that and ten seconds more (libuv probes ten times, each second). */
 const KEEP_ALIVE_PROBE_MS = 15_000;
 const PAGE_ITEMS = 500;
+/** Of a refusal that is not the API server's, what is kept. */
+const FOREIGN_CHARS = 4_096;
 /** How long a watch lasts by our wish, spread so that many do not end at once (as client-go: 5 to 10 minutes). */
 const WATCH_SECONDS = 300;
 /** Bookmarks come once a minute; a watch that is silent for longer is dead. */
@@ -234,10 +236,13 @@ function queryText(query: Query = {}): string {
 async function refusalOf(call: KubeCall, answer: Dispatcher.ResponseData): Promise<KubeError> {
   let status: KubeStatus = {};
   try {
-    const said = JSON.parse(await answer.body.text()) as KubeStatus;
-    if (said.kind === 'Status') status = said;
+    const text = await answer.body.text();
+    const said = JSON.parse(text) as KubeStatus;
+    // Of a pod that the API server asked for us, such as a probe's: what it says is all that there is.
+    if (said.kind !== 'Status') status = text.length <= FOREIGN_CHARS ? { message: text } : {};
+    else status = said;
   } catch {
-    // Not the API server's own words, such as of a proxy: the status has to do.
+    // A page of a proxy: the status has to do.
   }
   const seconds = Number(answer.headers['retry-after']);
   return KubeError.refused(call, answer.statusCode, status, seconds > 0 ? seconds : undefined);
