@@ -1,3 +1,4 @@
+import { SIDECAR_CONTAINER } from '../../api/pods.ts';
 import { KubeClient, KubeError } from '../../lib/kube/client.ts';
 import { kubeconfigTarget } from '../../lib/kube/kubeconfig.ts';
 import { CliError } from '../errors.ts';
@@ -6,7 +7,8 @@ import type { ClusterFlags } from './flags.ts';
 
 /** Where a release lives unless `--system-namespace` or what is found says otherwise. */
 export const USUAL_NAMESPACE = 'sidekey-system';
-const LABELS = 'app.kubernetes.io/name=sidekey';
+/** What every object of a release has, whatever its name. */
+const RELEASE_LABELS = 'app.kubernetes.io/name=sidekey';
 
 export interface Access {
   readonly client: KubeClient;
@@ -29,6 +31,12 @@ export async function openAccess(flags: ClusterFlags): Promise<Access> {
   }
 }
 
+interface Container {
+  name: string;
+  image?: string;
+  env?: { name: string; value?: string }[];
+}
+
 /** A pod as far as commands look at it (core/v1). */
 export interface Pod {
   metadata: {
@@ -41,8 +49,10 @@ export interface Pod {
   };
   spec: {
     serviceAccountName?: string;
-    containers: { name: string; image?: string }[];
-    initContainers?: { name: string; image?: string }[];
+    containers: Container[];
+    initContainers?: Container[];
+    os?: { name: string };
+    nodeSelector?: Record<string, string>;
   };
   status?: {
     phase?: string;
@@ -61,12 +71,17 @@ export function componentOf({ metadata }: Pod): string | undefined {
   return metadata.labels?.[COMPONENT_LABEL];
 }
 
+/** The selector of a component's objects: their names follow from values of the chart. */
+function labelsOf(component: Component): string {
+  return `${RELEASE_LABELS},${COMPONENT_LABEL}=${component}`;
+}
+
 /** The namespace of the release, and its pods by component. @throws CliError NotInstalled */
 export async function release(
   { client, flags }: Access,
   component?: Component,
 ): Promise<{ namespace: string; pods: Pod[] }> {
-  const labelSelector = component === undefined ? LABELS : `${LABELS},${COMPONENT_LABEL}=${component}`;
+  const labelSelector = component === undefined ? RELEASE_LABELS : labelsOf(component);
   const namespaces = flags.systemNamespace === undefined ? [USUAL_NAMESPACE, undefined] : [flags.systemNamespace];
   for (const namespace of namespaces) {
     const path = namespace === undefined ? '/api/v1/pods' : `/api/v1/namespaces/${namespace}/pods`;
@@ -83,6 +98,11 @@ export async function release(
 
 export function isReady(pod: Pod): boolean {
   return pod.status?.conditions?.some(({ status, type }) => type === 'Ready' && status === 'True') ?? false;
+}
+
+/** The sidecar that the webhook put into it, if it did. */
+export function sidecarOf({ spec }: Pod): Container | undefined {
+  return spec.initContainers?.find(({ name }) => name === SIDECAR_CONTAINER);
 }
 
 /** What the API server refused, in words of a command. @throws CliError NotFound, Forbidden, ClusterUnreachable */

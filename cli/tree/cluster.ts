@@ -63,7 +63,8 @@ function addExplain(program: Command, open: Open): void {
     .addHelpText(
       'after',
       helpTail({
-        about: 'It goes by the labels that the pod has now. Nothing is sent, and no Secret is read.',
+        about:
+          'It goes by the labels that the pod has now, and by the egress that its sidecar was made with. Nothing is sent, and no Secret is read.',
         examples: [
           ['kubectl sidekey explain pod/researcher-7d9f GET https://api.openai.com/v1/models -n agents', ''],
           [
