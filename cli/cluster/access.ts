@@ -100,6 +100,11 @@ export function isReady(pod: Pod): boolean {
   return pod.status?.conditions?.some(({ status, type }) => type === 'Ready' && status === 'True') ?? false;
 }
 
+/** Whether it may still do something: what ended stays in the list for a while. */
+export function isLiving({ status }: Pod): boolean {
+  return status?.phase !== 'Succeeded' && status?.phase !== 'Failed';
+}
+
 /** The sidecar that the webhook put into it, if it did. */
 export function sidecarOf({ spec }: Pod): Container | undefined {
   return spec.initContainers?.find(({ name }) => name === SIDECAR_CONTAINER);

@@ -7,7 +7,7 @@ import { loadKubeconfig } from '../../lib/kube/kubeconfig.ts';
 import { CliError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { type Folder, folderAt } from '../folder.ts';
-import { type Access, isReady, release } from './access.ts';
+import { type Access, isReady, type Pod, release } from './access.ts';
 
 /** What `sidekey admin-bridge` of the image is called by. */
 const BRIDGE = ['/usr/local/bin/node', '/sidekey/cli.mjs', 'admin-bridge'];
@@ -32,7 +32,7 @@ export class AdminForward {
     mkdirSync(dirname(this.folder.files.adminSocket), { recursive: true, mode: 0o700 });
   }
 
-  /** @throws CliError NotInstalled, StoreNotReady, NoCluster */
+  /** To whichever replica serves. @throws CliError NotInstalled, StoreNotReady, NoCluster */
   static async open(access: Access): Promise<AdminForward> {
     const { namespace, pods } = await release(access, 'store');
     // A sealed store is not ready, and has an owner to speak to all the same.
@@ -42,6 +42,11 @@ export class AdminForward {
         exit: EXIT.notRunning,
         next: `see why: kubectl -n ${namespace} describe pods -l app.kubernetes.io/component=store`,
       });
+    return AdminForward.to(access, pod);
+  }
+
+  /** To the store in that pod. */
+  static async to(access: Access, { metadata: { name, namespace } }: Pod): Promise<AdminForward> {
     const { Exec } = await import('@kubernetes/client-node');
     const { context, kubeconfig: file } = access.flags;
     const exec = new Exec(await loadKubeconfig({ context, file }));
@@ -53,11 +58,14 @@ export class AdminForward {
       const said = new PassThrough();
       const stdin = socket.pipe(new PassThrough());
       exec
-        .exec(namespace, pod.metadata.name, CONTAINER, BRIDGE, socketWriter(socket), said, stdin, false, (status) => {
+        .exec(namespace, name, CONTAINER, BRIDGE, socketWriter(socket), said, stdin, false, (status) => {
           if (status.status === 'Success') socket.end();
           else socket.destroy(new Error(status.message));
         })
-        .then((ws) => socket.on('close', () => ws.close()))
+        .then((ws) => {
+          if (socket.destroyed) ws.close();
+          else socket.on('close', () => ws.close());
+        })
         .catch((error: Error) => socket.destroy(error));
       said.resume();
     });

@@ -6,6 +6,7 @@ import { CliError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { findFolder } from '../folder.ts';
 import { kekPlaceOf } from '../kekPlace.ts';
+import { unsealing } from '../render/sealed.ts';
 import { age, table } from '../render/table.ts';
 import { withStore } from '../store.ts';
 import { printable } from '../terminal.ts';
@@ -24,7 +25,7 @@ export async function kekStatus(context: Context): Promise<void> {
   if (status.sealed !== undefined)
     throw new CliError('StoreSealed', `the store is sealed (${status.sealed.code})`, {
       exit: EXIT.refused,
-      next: `${printable(status.sealed.message)} The store looks again by itself, at most 15 s later.`,
+      next: printable(unsealing(status.sealed)),
     });
 }
 

@@ -104,7 +104,8 @@ function addDoctor(program: Command, open: Open): void {
     .addHelpText(
       'after',
       helpTail({
-        about: 'It sends one pod through admission as a dry run.',
+        about:
+          'It sends one pod through admission as a dry run. A store that is not ready is asked why through exec into its pod, if you may do that.',
         examples: [
           ['kubectl sidekey doctor', 'exit 4 if a check failed'],
           ['kubectl sidekey doctor -o json', 'for a program'],

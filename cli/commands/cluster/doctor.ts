@@ -1,5 +1,5 @@
 import { errorText } from '../../../lib/errors.ts';
-import { type Access, release } from '../../cluster/access.ts';
+import { type Access, isLiving, release } from '../../cluster/access.ts';
 import { policiesBound, webhookCa, webhookInjects } from '../../cluster/checks/admission.ts';
 import { apiServerVersion, kindsInstalled } from '../../cluster/checks/apiServer.ts';
 import { secretsReadable } from '../../cluster/checks/credentials.ts';
@@ -8,7 +8,7 @@ import type { Check, Finding } from '../../cluster/finding.ts';
 import type { Context } from '../../context.ts';
 import { CliError } from '../../errors.ts';
 import { EXIT } from '../../exitCodes.ts';
-import { withProgress } from '../../terminal.ts';
+import { printable, withProgress } from '../../terminal.ts';
 
 /** In the order in which one failure explains the next. */
 const CHECKS: readonly Check[] = [
@@ -27,7 +27,9 @@ const SIGNS = { ok: ['green', '✓'], warning: ['yellow', '!'], failed: ['red', 
 
 /** Looks for everything that is known to go wrong, and says what to do. Changes nothing. @throws CliError CheckFailed */
 export async function clusterDoctor(context: Context, access: Access, agents = access.namespace): Promise<void> {
-  const { namespace, pods } = await release(access);
+  const found = await release(access);
+  const { namespace } = found;
+  const pods = found.pods.filter(isLiving);
   const findings: Finding[] = [];
   await withProgress(context.terminal, 'looking at the cluster', async () => {
     for (const check of CHECKS)
@@ -38,8 +40,8 @@ export async function clusterDoctor(context: Context, access: Access, agents = a
     return findings
       .flatMap(({ check, message, next, state }) => {
         const [style, sign] = SIGNS[state];
-        const line = `${context.paint(style, sign)} ${check.padEnd(width)}  ${message}`;
-        return next === undefined || state === 'ok' ? [line] : [line, `  ${' '.repeat(width)}  → ${next}`];
+        const line = `${context.paint(style, sign)} ${check.padEnd(width)}  ${printable(message)}`;
+        return next === undefined || state === 'ok' ? [line] : [line, `  ${' '.repeat(width)}  → ${printable(next)}`];
       })
       .join('\n');
   });

@@ -1,0 +1,168 @@
+import type { ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { type Access, openAccess } from '../../cli/cluster/access.ts';
+import type { Finding } from '../../cli/cluster/finding.ts';
+import { clusterDoctor } from '../../cli/commands/cluster/doctor.ts';
+import { Context } from '../../cli/context.ts';
+import type { KubeClient } from '../../lib/kube/client.ts';
+import { stateFiles } from '../../lib/stateDir.ts';
+import { VERSION } from '../../lib/version.ts';
+import { AGENTS_NAMESPACE, Installation } from '../chart/installed.ts';
+import { CHART, RELEASE_NAMESPACE } from '../chart/render.ts';
+import { StoreProcess } from '../store/storeProcess.ts';
+import { ExecFront } from './execFront.ts';
+import { SIDEKEY } from './sidekey.ts';
+
+const START_LIMIT_MS = 20 * 60_000;
+const OLD = 'old';
+const LEFT_OUT = 'left-out';
+const RESTRICTED = {
+  securityContext: {
+    runAsNonRoot: true,
+    runAsUser: 1,
+    allowPrivilegeEscalation: false,
+    capabilities: { drop: ['ALL'] },
+    seccompProfile: { type: 'RuntimeDefault' },
+  },
+};
+
+let installation: Installation;
+let admin: KubeClient;
+let access: Access;
+
+/** The release is not called sidekey, and its sidecars have an image of their own; nothing of it runs, as there are no nodes. */
+beforeAll(async () => {
+  installation = await Installation.prepare();
+  admin = installation.plane.client();
+  access = await openAccess({ kubeconfig: installation.plane.kubeconfigFile });
+  for (const name of [OLD, LEFT_OUT]) {
+    await admin.create('/api/v1/namespaces', { metadata: { name } });
+    await admin.create(`/api/v1/namespaces/${name}/serviceaccounts`, { metadata: { name: 'default' } });
+  }
+  // Before there is a webhook to ask.
+  await agent(OLD, 'bare');
+  await agent(OLD, 'ended', { phase: 'Succeeded' });
+  await agent(OLD, 'windows', { spec: { os: { name: 'windows' } } });
+  await agent(LEFT_OUT, 'beyond');
+  await agent(OLD, 'current', { sidecar: 'mirror.example.com/team/sidecar:2' });
+  await agent(OLD, 'older', { sidecar: 'team/sidecar:1' });
+  await installation.helm(
+    'install',
+    'sidekey',
+    CHART,
+    '--set',
+    `fullnameOverride=keys,sidecar.image=team/sidecar:2,webhook.timeoutSeconds=1,webhook.excludedNamespaces={${LEFT_OUT}}`,
+  );
+  for (const component of ['store', 'operator', 'webhook']) await part(component, `keys-${component}-a`);
+}, START_LIMIT_MS);
+afterAll(async () => {
+  await access?.client.close();
+  await installation?.plane.stop();
+});
+
+/** What doctor finds, of one check if that is named. */
+async function doctor(check?: string, { agents = AGENTS_NAMESPACE, by = access } = {}): Promise<Finding[]> {
+  let text = '';
+  const out = new Writable({
+    write: (chunk, _encoding, done) => {
+      text += chunk;
+      done();
+    },
+  });
+  const terminal = { out, err: out, outIsTerminal: false, errIsTerminal: false, env: {} };
+  await clusterDoctor(new Context({ output: 'json', terminal }), by, agents).catch((error) => {
+    if (error.code !== 'CheckFailed') throw error;
+  });
+  const findings = JSON.parse(text) as Finding[];
+  return check === undefined ? findings : findings.filter((finding) => finding.check === check);
+}
+
+interface PodChanges {
+  image?: string;
+  version?: string;
+  ready?: boolean;
+}
+
+/** A pod of the release, as if a kubelet told of it. */
+async function part(component: string, name: string, changes: PodChanges = {}): Promise<void> {
+  const { image = 'sidekey:1.0.0', ready = true, version = VERSION } = changes;
+  const labels = {
+    'app.kubernetes.io/name': 'sidekey',
+    'app.kubernetes.io/component': component,
+    'app.kubernetes.io/version': version,
+  };
+  const pods = `/api/v1/namespaces/${RELEASE_NAMESPACE}/pods`;
+  const containers = [{ name: component, image, ...RESTRICTED }];
+  await admin.create(pods, { metadata: { name, labels }, spec: { containers } });
+  const conditions = [{ type: 'Ready', status: ready ? 'True' : 'False' }];
+  await admin.patch(`${pods}/${name}/status`, { status: { phase: 'Running', conditions } }, 'merge');
+}
+
+async function withoutPart(name: string): Promise<void> {
+  await admin.delete(`/api/v1/namespaces/${RELEASE_NAMESPACE}/pods/${name}`, { gracePeriodSeconds: 0 });
+}
+
+/** A labelled pod. */
+async function agent(
+  namespace: string,
+  name: string,
+  { phase = 'Running', sidecar, spec = {} }: { phase?: string; sidecar?: string; spec?: object } = {},
+): Promise<void> {
+  const pods = `/api/v1/namespaces/${namespace}/pods`;
+  await admin.create(pods, {
+    metadata: { name, labels: { 'sidekey.dev/inject': 'true' } },
+    spec: {
+      containers: [{ name: 'agent', image: 'agent' }],
+      ...(sidecar && { initContainers: [{ name: 'sidekey', image: sidecar, restartPolicy: 'Always' }] }),
+      ...spec,
+    },
+  });
+  await admin.patch(`${pods}/${name}/status`, { status: { phase } }, 'merge');
+}
+
+test('a store that is sealed is told as such, with why and what to do, though no port of it can be reached', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'sidekey-doctor-'));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  const stateDir = join(dir, 'state');
+  mkdirSync(stateDir, { mode: 0o700 });
+  const store = await new Promise<ChildProcess>((resolve, reject) => {
+    const kek = { secretDir: join(dir, 'not-mounted') };
+    StoreProcess.start(stateDir, { kek, sealed: (_reason, child) => resolve(child) }).catch(reject);
+  });
+  onTestFinished(() => void store.kill());
+  await expect.poll(() => existsSync(stateFiles(stateDir).adminSocket)).toBe(true);
+  const front = await ExecFront.start(installation.plane, dir, [SIDEKEY, 'admin-bridge', '--state-dir', stateDir]);
+  onTestFinished(() => front.stop());
+  const by = await openAccess({ kubeconfig: front.kubeconfigFile });
+  onTestFinished(() => by.client.close());
+  await part('store', 'keys-store-b', { ready: false });
+  onTestFinished(() => withoutPart('keys-store-b'));
+  expect(await doctor('store', { by })).toEqual([
+    {
+      check: 'store',
+      state: 'warning',
+      message: '1 of 2 ready: keys-store-b: the store is sealed (KekMissing)',
+      next: expect.stringMatching(/not-mounted.*looks again by itself/),
+    },
+  ]);
+});
+
+test('of parts that cannot be asked at all it is said that they are not ready, and where their log is', async () => {
+  await part('store', 'keys-store-c', { ready: false });
+  onTestFinished(() => withoutPart('keys-store-c'));
+  expect(await doctor('store')).toEqual([
+    {
+      check: 'store',
+      state: 'warning',
+      message: expect.stringMatching(/^1 of 2 ready: keys-store-c: /),
+      next: `kubectl -n ${RELEASE_NAMESPACE} logs keys-store-c`,
+    },
+  ]);
+  await withoutPart('keys-operator-a');
+  onTestFinished(() => part('operator', 'keys-operator-a'));
+  expect(await doctor('operator')).toMatchObject([{ state: 'failed', message: '0 of 0 ready' }]);
+});
