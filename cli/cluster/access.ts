@@ -8,7 +8,7 @@ import type { ClusterFlags } from './flags.ts';
 /** Where a release lives unless `--system-namespace` or what is found says otherwise. */
 export const USUAL_NAMESPACE = 'sidekey-system';
 /** What every object of a release has, whatever its name. */
-const RELEASE_LABELS = 'app.kubernetes.io/name=sidekey';
+export const RELEASE_LABELS = 'app.kubernetes.io/name=sidekey';
 
 export interface Access {
   readonly client: KubeClient;
@@ -72,7 +72,7 @@ export function componentOf({ metadata }: Pod): string | undefined {
 }
 
 /** The selector of a component's objects: their names follow from values of the chart. */
-function labelsOf(component: Component): string {
+export function labelsOf(component: Component): string {
   return `${RELEASE_LABELS},${COMPONENT_LABEL}=${component}`;
 }
 

@@ -6,6 +6,7 @@ import type { InjectSettings, NamespaceObjects } from '../../webhook/inject/sett
 import { knownCredential, knownIntegration } from '../../webhook/known/clusterObjects.ts';
 import { CliError } from '../errors.ts';
 import { type Access, release, told } from './access.ts';
+import { webhookConfig } from './webhookConfig.ts';
 
 interface ConfigMap extends KubeObject {
   data?: Record<string, string>;
@@ -16,10 +17,7 @@ export async function injectSettings(access: Access, namespace: string): Promise
   const { client } = access;
   const { namespace: system } = await release(access, 'webhook');
   const configMaps = `/api/v1/namespaces/${system}/configmaps`;
-  const labelSelector = 'app.kubernetes.io/name=sidekey,app.kubernetes.io/component=webhook';
-  const { items } = await told(() => client.list<ConfigMap>(configMaps, { labelSelector }));
-  const text = items.map(({ data }) => data?.['config.json']).find((one) => one !== undefined);
-  const parsed = WebhookConfig.safeParse(text === undefined ? undefined : JSON.parse(text));
+  const parsed = WebhookConfig.safeParse(await webhookConfig(access, system));
   if (!parsed.success)
     throw new CliError('NoWebhookConfig', `the configuration of the webhook in ${system} is not to be understood`, {
       next: 'is the command of the same version as the release? see kubectl sidekey status',

@@ -124,6 +124,54 @@ async function agent(
   await admin.patch(`${pods}/${name}/status`, { status: { phase } }, 'merge');
 }
 
+test('a part whose replicas differ, within one Deployment, is skewed', async () => {
+  expect(await doctor('versions')).toEqual([{ check: 'versions', state: 'ok', message: 'every part is 1.0.0' }]);
+  // Not the last one by name.
+  await part('webhook', 'keys-webhook-0', { image: 'sidekey:0.9.0' });
+  onTestFinished(() => withoutPart('keys-webhook-0'));
+  expect(await doctor('versions')).toEqual([
+    {
+      check: 'versions',
+      state: 'warning',
+      message: 'store 1.0.0, operator 1.0.0, webhook 0.9.0 and 1.0.0',
+      next: expect.stringContaining(`kubectl -n ${RELEASE_NAMESPACE} get deployments,statefulsets`),
+    },
+  ]);
+});
+
+test('a command of another version than the parts is told', async () => {
+  const names = ['store', 'operator', 'webhook'].map((component) => `keys-${component}-a`);
+  const label = async (version: string) => {
+    for (const name of names)
+      await admin.patch(
+        `/api/v1/namespaces/${RELEASE_NAMESPACE}/pods/${name}`,
+        { metadata: { labels: { 'app.kubernetes.io/version': version } } },
+        'merge',
+      );
+  };
+  await label('9.0.0');
+  onTestFinished(() => label(VERSION));
+  expect(await doctor('versions')).toContainEqual({
+    check: 'versions',
+    state: 'warning',
+    message: `this command is ${VERSION}, the parts are 9.0.0`,
+    next: expect.stringContaining('the command of their version'),
+  });
+});
+
+test('sidecars are held against the image that the webhook injects, also where it is another than that of the parts', async () => {
+  const findings = [...(await doctor('sidecars')), ...(await doctor('versions'))];
+  expect(findings).toEqual([
+    {
+      check: 'sidecars',
+      state: 'warning',
+      message: '1 of 2 are not 2, which new pods get: old/older has 1',
+      next: expect.stringContaining('rollout restart'),
+    },
+    expect.objectContaining({ check: 'versions', state: 'ok' }),
+  ]);
+});
+
 test('a store that is sealed is told as such, with why and what to do, though no port of it can be reached', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'sidekey-doctor-'));
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }));

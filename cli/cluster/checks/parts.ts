@@ -6,7 +6,6 @@ import { unsealing } from '../../render/sealed.ts';
 import { type Access, COMPONENTS, type Component, componentOf, isReady, type Pod } from '../access.ts';
 import { askKek } from '../askKek.ts';
 import type { Check, Finding } from '../finding.ts';
-import { versionOf } from '../version.ts';
 
 /** What `/readyz` of any part may say. */
 interface Readiness {
@@ -85,37 +84,6 @@ function readinessIn(text: string): Readiness | undefined {
     return undefined;
   }
 }
-
-/** Parts and sidecars of one version: an older sidecar works, until its pod is made anew. */
-export const versionsAlike: Check = async ({ access, namespace, pods }) => {
-  const parts = new Map(pods.map((pod) => [componentOf(pod) ?? '', versionOf(pod.spec.containers[0]?.image)]));
-  const versions = new Set(parts.values());
-  const { items } = await access.client.list<Pod>('/api/v1/pods', { labelSelector: `${INJECT_LABEL}=true` });
-  const sidecars = items.flatMap((pod) =>
-    (pod.spec.initContainers ?? [])
-      .filter(({ name }) => name === SIDECAR_CONTAINER)
-      .map(({ image }) => ({ pod, image })),
-  );
-  const older = sidecars.filter(({ image }) => !versions.has(versionOf(image)));
-  const findings: Finding[] = [
-    versions.size <= 1
-      ? { check: 'versions', state: 'ok', message: `every part is ${[...versions].join()}` }
-      : {
-          check: 'versions',
-          state: 'warning',
-          message: [...parts].map(([component, version]) => `${component} ${version}`).join(', '),
-          next: `an upgrade is under way or was broken off: kubectl -n ${namespace} rollout status deployment`,
-        },
-  ];
-  if (older.length > 0)
-    findings.push({
-      check: 'versions',
-      state: 'warning',
-      message: `${older.length} agent pods have a sidecar of another version, such as ${nameOf(older[0]!.pod)}`,
-      next: 'they get the new one when they are made anew: kubectl rollout restart their Deployments',
-    });
-  return findings;
-};
 
 /** Pods with the label and without the sidecar were made while nobody looked, or before the label. */
 export const labelledPodsHaveSidecars: Check = async ({ access, namespace }) => {

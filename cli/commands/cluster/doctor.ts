@@ -3,7 +3,8 @@ import { type Access, isLiving, release } from '../../cluster/access.ts';
 import { policiesBound, webhookCa, webhookInjects } from '../../cluster/checks/admission.ts';
 import { apiServerVersion, kindsInstalled } from '../../cluster/checks/apiServer.ts';
 import { secretsReadable } from '../../cluster/checks/credentials.ts';
-import { labelledPodsHaveSidecars, partsReady, versionsAlike } from '../../cluster/checks/parts.ts';
+import { labelledPodsHaveSidecars, partsReady } from '../../cluster/checks/parts.ts';
+import { sidecarsCurrent, versionsAlike } from '../../cluster/checks/versions.ts';
 import type { Check, Finding } from '../../cluster/finding.ts';
 import type { Context } from '../../context.ts';
 import { CliError } from '../../errors.ts';
@@ -21,6 +22,7 @@ const CHECKS: readonly Check[] = [
   policiesBound,
   secretsReadable,
   labelledPodsHaveSidecars,
+  sidecarsCurrent,
 ];
 
 const SIGNS = { ok: ['green', '✓'], warning: ['yellow', '!'], failed: ['red', '✗'], unknown: ['yellow', '?'] } as const;

@@ -1,7 +1,16 @@
 import type { ObjectStatus } from '../../../api/condition.ts';
-import { INJECT_LABEL, SIDECAR_CONTAINER } from '../../../api/pods.ts';
-import { type Access, COMPONENTS, componentOf, isReady, type Pod, release, told } from '../../cluster/access.ts';
-import { versionOf } from '../../cluster/version.ts';
+import { INJECT_LABEL } from '../../../api/pods.ts';
+import {
+  type Access,
+  COMPONENTS,
+  componentOf,
+  isReady,
+  type Pod,
+  release,
+  sidecarOf,
+  told,
+} from '../../cluster/access.ts';
+import { versionOfPart } from '../../cluster/version.ts';
 import type { Context } from '../../context.ts';
 import { CliError } from '../../errors.ts';
 import { EXIT } from '../../exitCodes.ts';
@@ -13,7 +22,7 @@ export async function clusterStatus(context: Context, access: Access): Promise<v
   const { namespace, pods } = await release(access);
   const parts = COMPONENTS.map((component) => {
     const own = pods.filter((pod) => componentOf(pod) === component);
-    const versions = [...new Set(own.map((pod) => versionOf(pod.spec.containers[0]?.image)))];
+    const versions = [...new Set(own.map(versionOfPart))];
     return { component, ready: own.filter(isReady).length, replicas: own.length, versions };
   });
   const objects = await Promise.all(
@@ -30,8 +39,7 @@ export async function clusterStatus(context: Context, access: Access): Promise<v
   const running = agents.filter(({ status }) => status?.phase === 'Running' || status?.phase === 'Pending');
   const agentCounts = {
     running: running.length,
-    withSidecar: running.filter(({ spec }) => spec.initContainers?.some(({ name }) => name === SIDECAR_CONTAINER))
-      .length,
+    withSidecar: running.filter((pod) => sidecarOf(pod) !== undefined).length,
     ready: running.filter(isReady).length,
   };
   context.result({ namespace, parts, objects, agents: agentCounts }, () =>
