@@ -172,6 +172,23 @@ test('sidecars are held against the image that the webhook injects, also where i
   ]);
 });
 
+test('labelled pods without a sidecar are a fault, but for those that the webhook leaves out by intent', async () => {
+  expect(await doctor('agent pods')).toEqual([
+    {
+      check: 'agent pods',
+      state: 'failed',
+      message: '1 labelled pods have no sidecar: old/bare',
+      next: expect.stringContaining('delete them'),
+    },
+    { check: 'agent pods', state: 'ok', message: 'skipped: 1 for Windows, without a sidecar: old/windows' },
+    {
+      check: 'agent pods',
+      state: 'ok',
+      message: 'skipped: 1 in a namespace that the webhook leaves out, without a sidecar: left-out/beyond',
+    },
+  ]);
+});
+
 test('a store that is sealed is told as such, with why and what to do, though no port of it can be reached', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'sidekey-doctor-'));
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }));

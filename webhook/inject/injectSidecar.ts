@@ -4,6 +4,7 @@ import { errorCode, errorText } from '../../lib/errors.ts';
 import { WEBHOOK_ERRORS, type WebhookErrorCode } from '../errors.ts';
 import { agentVariables } from './agentVariables.ts';
 import { type Capture, captureOf } from './capture.ts';
+import { leftOut } from './leftOut.ts';
 import { integrationsFor, outlook } from './outlook.ts';
 import { withGivenResources } from './ownResources.ts';
 import { redirectContainer } from './redirectContainer.ts';
@@ -22,7 +23,6 @@ export type Injection =
   | { refuse: WebhookErrorCode; reason: string };
 
 const OWN_CONTAINERS = [SIDECAR_CONTAINER, REDIRECT_CONTAINER];
-const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 
 /**
  * A pod with its sidecar. Pure, and the same when done again: containers, volumes, mounts and variables of ours that are there already,
@@ -31,8 +31,8 @@ const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 export function injectSidecar(pod: V1Pod, settings: InjectSettings): Injection {
   const { annotations = {}, labels = {} } = pod.metadata ?? {};
   if (labels[INJECT_LABEL] !== 'true') return skipped(pod, 'NotLabelled');
-  if (annotations[MIRROR_ANNOTATION] !== undefined) return skipped(pod, 'StaticPod');
-  if (isWindows(pod)) return skipped(pod, 'Windows');
+  const out = leftOut(pod);
+  if (out !== undefined) return skipped(pod, out);
   if (pod.spec?.hostNetwork === true) return refused('HostNetworkRefused');
   try {
     return injected(pod, settings, captureOf(annotations, settings.egress));
@@ -91,12 +91,4 @@ function refused(code: WebhookErrorCode, reason: string = WEBHOOK_ERRORS[code].h
 function withStatus(pod: V1Pod, status: string): V1Pod {
   const { annotations, ...metadata } = pod.metadata ?? {};
   return { ...pod, metadata: { ...metadata, annotations: { ...annotations, [STATUS_ANNOTATION]: status } } };
-}
-
-function isWindows({ spec }: V1Pod): boolean {
-  return (
-    spec?.os?.name === 'windows' ||
-    spec?.nodeSelector?.['kubernetes.io/os'] === 'windows' ||
-    spec?.nodeSelector?.['beta.kubernetes.io/os'] === 'windows'
-  );
 }

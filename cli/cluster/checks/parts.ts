@@ -1,5 +1,4 @@
 import type { KekStatus } from '../../../api/kek.ts';
-import { INJECT_LABEL, SIDECAR_CONTAINER } from '../../../api/pods.ts';
 import { errorText } from '../../../lib/errors.ts';
 import { KubeError } from '../../../lib/kube/client.ts';
 import { unsealing } from '../../render/sealed.ts';
@@ -83,28 +82,4 @@ function readinessIn(text: string): Readiness | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Pods with the label and without the sidecar were made while nobody looked, or before the label. */
-export const labelledPodsHaveSidecars: Check = async ({ access, namespace }) => {
-  const { items } = await access.client.list<Pod>('/api/v1/pods', { labelSelector: `${INJECT_LABEL}=true` });
-  const living = items.filter(
-    ({ metadata, status }) =>
-      status?.phase !== 'Succeeded' && status?.phase !== 'Failed' && metadata.namespace !== namespace,
-  );
-  const bare = living.filter(({ spec }) => !spec.initContainers?.some(({ name }) => name === SIDECAR_CONTAINER));
-  if (bare.length === 0)
-    return [{ check: 'agent pods', state: 'ok', message: `all ${living.length} labelled pods have their sidecar` }];
-  return [
-    {
-      check: 'agent pods',
-      state: 'failed',
-      message: `${bare.length} labelled pods have no sidecar: ${bare.slice(0, 3).map(nameOf).join(', ')}`,
-      next: 'they were made before the label or the webhook was there; delete them to have them made anew',
-    },
-  ];
-};
-
-function nameOf({ metadata }: Pod): string {
-  return `${metadata.namespace}/${metadata.name}`;
 }

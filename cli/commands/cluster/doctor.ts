@@ -1,9 +1,10 @@
 import { errorText } from '../../../lib/errors.ts';
 import { type Access, isLiving, release } from '../../cluster/access.ts';
 import { policiesBound, webhookCa, webhookInjects } from '../../cluster/checks/admission.ts';
+import { labelledPodsHaveSidecars } from '../../cluster/checks/agentPods.ts';
 import { apiServerVersion, kindsInstalled } from '../../cluster/checks/apiServer.ts';
 import { secretsReadable } from '../../cluster/checks/credentials.ts';
-import { labelledPodsHaveSidecars, partsReady } from '../../cluster/checks/parts.ts';
+import { partsReady } from '../../cluster/checks/parts.ts';
 import { sidecarsCurrent, versionsAlike } from '../../cluster/checks/versions.ts';
 import type { Check, Finding } from '../../cluster/finding.ts';
 import type { Context } from '../../context.ts';
