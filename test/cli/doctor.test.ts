@@ -11,6 +11,7 @@ import { Context } from '../../cli/context.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
 import { stateFiles } from '../../lib/stateDir.ts';
 import { VERSION } from '../../lib/version.ts';
+import { generateP256, issueCertificate, toPem } from '../../lib/x509.ts';
 import { AGENTS_NAMESPACE, Installation } from '../chart/installed.ts';
 import { CHART, RELEASE_NAMESPACE } from '../chart/render.ts';
 import { StoreProcess } from '../store/storeProcess.ts';
@@ -18,6 +19,9 @@ import { ExecFront } from './execFront.ts';
 import { SIDEKEY } from './sidekey.ts';
 
 const START_LIMIT_MS = 20 * 60_000;
+const DAY_MS = 86_400_000;
+const ADMISSION = '/apis/admissionregistration.k8s.io/v1';
+const CONFIGURATION = `${ADMISSION}/mutatingwebhookconfigurations/keys`;
 const OLD = 'old';
 const LEFT_OUT = 'left-out';
 const RESTRICTED = {
@@ -124,6 +128,20 @@ async function agent(
   await admin.patch(`${pods}/${name}/status`, { status: { phase } }, 'merge');
 }
 
+function certificateUntil(endMs: number): string {
+  const { privateKey, publicKey } = generateP256();
+  const commonName = 'webhook CA';
+  const notBefore = new Date(endMs - 90 * DAY_MS);
+  const request = { commonName, publicKey, notBefore, notAfter: new Date(endMs), issuer: { commonName, privateKey } };
+  return toPem(issueCertificate({ ...request, ca: { pathLength: 0 } }).der);
+}
+
+async function setCa(pem: string): Promise<void> {
+  const caBundle = Buffer.from(pem).toString('base64');
+  const webhooks = ['pods.sidekey.dev', 'workloads.sidekey.dev'].map((name) => ({ name, clientConfig: { caBundle } }));
+  await admin.patch(CONFIGURATION, { webhooks }, 'strategic');
+}
+
 test('a part whose replicas differ, within one Deployment, is skewed', async () => {
   expect(await doctor('versions')).toEqual([{ check: 'versions', state: 'ok', message: 'every part is 1.0.0' }]);
   // Not the last one by name.
@@ -187,6 +205,46 @@ test('labelled pods without a sidecar are a fault, but for those that the webhoo
       message: 'skipped: 1 in a namespace that the webhook leaves out, without a sidecar: left-out/beyond',
     },
   ]);
+});
+
+test('a CA that is missing, has ended or ends soon is told, with where to look under any name of the release', async () => {
+  const [missing] = await doctor('webhook CA');
+  expect(missing).toMatchObject({ state: 'failed', message: expect.stringContaining('has no caBundle yet') });
+  expect(missing!.next).not.toContain('sidekey-operator');
+  const [, selector] = / -l (\S+)/.exec(missing!.next!)!;
+  const { stdout } = await installation.plane.kubectl([
+    '-n',
+    RELEASE_NAMESPACE,
+    'get',
+    'pods',
+    '-l',
+    selector!,
+    '-o',
+    'name',
+  ]);
+  expect(stdout.trim()).toBe('pod/keys-operator-a');
+  const state = async (days: number) => {
+    await setCa(certificateUntil(Date.now() + (days + 0.5) * DAY_MS));
+    return (await doctor('webhook CA')).map(({ message, state }) => `${state}: ${message}`);
+  };
+  expect(await state(-1)).toEqual([
+    'failed: the CA of keys/pods.sidekey.dev has ended',
+    'failed: the CA of keys/workloads.sidekey.dev has ended',
+  ]);
+  expect((await state(3))[0]).toBe('warning: the CA of keys/pods.sidekey.dev ends in 3 days');
+  expect((await state(80))[0]).toBe('ok: keys/pods.sidekey.dev: valid for 80 more days');
+});
+
+test('where cert-manager writes the CA, the hint leads to its Certificate', async () => {
+  const annotate = (from: string | null) =>
+    admin.patch(CONFIGURATION, { metadata: { annotations: { 'cert-manager.io/inject-ca-from': from } } }, 'merge');
+  await setCa(certificateUntil(Date.now() - DAY_MS));
+  await annotate(`${RELEASE_NAMESPACE}/keys-webhook`);
+  onTestFinished(async () => void (await annotate(null)));
+  const [{ next } = {}] = await doctor('webhook CA');
+  expect(next).toBe(
+    `cert-manager should have replaced it: kubectl -n ${RELEASE_NAMESPACE} describe certificates.cert-manager.io keys-webhook`,
+  );
 });
 
 test('a store that is sealed is told as such, with why and what to do, though no port of it can be reached', async () => {

@@ -1,24 +1,19 @@
 import { X509Certificate } from 'node:crypto';
-import { INJECT_LABEL, SIDECAR_CONTAINER } from '../../../api/pods.ts';
+import { INJECT_LABEL } from '../../../api/pods.ts';
 import { KubeError } from '../../../lib/kube/client.ts';
-import type { Pod } from '../access.ts';
+import { labelsOf, type Pod, RELEASE_LABELS, sidecarOf } from '../access.ts';
 import type { Check, Finding } from '../finding.ts';
+import { webhookConfigurations } from '../webhookConfigurations.ts';
 
 const DAY_MS = 86_400_000;
 const SOON_DAYS = 7;
 const ADMISSION = '/apis/admissionregistration.k8s.io/v1';
-const OURS = 'app.kubernetes.io/name=sidekey';
-
-interface WebhookConfiguration {
-  metadata: { name: string };
-  webhooks?: { name: string; clientConfig: { caBundle?: string }; failurePolicy?: string }[];
-}
+/** By which cert-manager is told to write the CA, and from which certificate. */
+const INJECT_CA_ANNOTATION = 'cert-manager.io/inject-ca-from';
 
 /** The API server can verify the webhook, by a CA that does not end soon. */
 export const webhookCa: Check = async ({ access, namespace, nowMs }) => {
-  const { items } = await access.client.list<WebhookConfiguration>(`${ADMISSION}/mutatingwebhookconfigurations`, {
-    labelSelector: OURS,
-  });
+  const items = await webhookConfigurations(access);
   if (items.length === 0)
     return [
       {
@@ -31,6 +26,7 @@ export const webhookCa: Check = async ({ access, namespace, nowMs }) => {
   return items.flatMap(({ metadata, webhooks = [] }) =>
     webhooks.map((webhook): Finding => {
       const check = 'webhook CA';
+      const writer = caWriter(metadata.annotations?.[INJECT_CA_ANNOTATION], namespace);
       const where = `${metadata.name}/${webhook.name}`;
       const bundle = Buffer.from(webhook.clientConfig.caBundle ?? '', 'base64').toString('latin1');
       const pems = bundle.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
@@ -39,7 +35,7 @@ export const webhookCa: Check = async ({ access, namespace, nowMs }) => {
           check,
           state: 'failed',
           message: `${where} has no caBundle yet, so labelled pods wait`,
-          next: `the operator's leader writes it: kubectl -n ${namespace} logs deployment/sidekey-operator`,
+          next: `${writer.who} writes it: ${writer.look}`,
         };
       const endMs = Math.max(...pems.map((pem) => Date.parse(new X509Certificate(pem).validTo)));
       const days = Math.floor((endMs - nowMs) / DAY_MS);
@@ -48,12 +44,20 @@ export const webhookCa: Check = async ({ access, namespace, nowMs }) => {
           check,
           state: days < 0 ? 'failed' : 'warning',
           message: `the CA of ${where} ${days < 0 ? 'has ended' : `ends in ${days} days`}`,
-          next: `the operator should have replaced it: kubectl -n ${namespace} logs deployment/sidekey-operator`,
+          next: `${writer.who} should have replaced it: ${writer.look}`,
         };
       return { check, state: 'ok', message: `${where}: valid for ${days} more days` };
     }),
   );
 };
+
+/** Who keeps the CA, and where that one says why it does not. */
+function caWriter(injectFrom: string | undefined, namespace: string): { who: string; look: string } {
+  const [of, certificate] = injectFrom?.split('/') ?? [];
+  return certificate === undefined
+    ? { who: "the operator's leader", look: `kubectl -n ${namespace} logs -l ${labelsOf('operator')} --tail=100` }
+    : { who: 'cert-manager', look: `kubectl -n ${of} describe certificates.cert-manager.io ${certificate}` };
+}
 
 /** A labelled pod is sent through admission without being made, and must come back with its sidecar. */
 export const webhookInjects: Check = async ({ access, agents }) => {
@@ -66,9 +70,8 @@ export const webhookInjects: Check = async ({ access, agents }) => {
   const path = `/api/v1/namespaces/${agents}/pods`;
   try {
     const made = await access.client.create<Pod>(path, pod, { dryRun: 'All' });
-    const injected = made.spec.initContainers?.some(({ name }) => name === SIDECAR_CONTAINER) ?? false;
     return [
-      injected
+      sidecarOf(made) !== undefined
         ? { check: 'injection', state: 'ok', message: `a labelled pod in ${agents} would get its sidecar` }
         : {
             check: 'injection',
@@ -102,7 +105,7 @@ interface Binding extends Named {
 
 /** Every admission policy denies, which without a binding it does not. */
 export const policiesBound: Check = async ({ access }) => {
-  const query = { labelSelector: OURS };
+  const query = { labelSelector: RELEASE_LABELS };
   const { items: policies } = await access.client.list<Named>(`${ADMISSION}/validatingadmissionpolicies`, query);
   const { items: bindings } = await access.client.list<Binding>(
     `${ADMISSION}/validatingadmissionpolicybindings`,
