@@ -247,6 +247,48 @@ test('where cert-manager writes the CA, the hint leads to its Certificate', asyn
   );
 });
 
+test('a webhook that cannot be reached, and a namespace that it leaves out, are told apart from other refusals', async () => {
+  const injection = async (agents: string) => (await doctor('injection', { agents }))[0];
+  expect(await injection(OLD)).toMatchObject({
+    state: 'failed',
+    message: expect.stringContaining('failed calling webhook'),
+    next: expect.stringContaining('cannot reach the webhook'),
+  });
+  expect(await injection(LEFT_OUT)).toMatchObject({
+    state: 'failed',
+    message: `a labelled pod in ${LEFT_OUT} would get no sidecar`,
+  });
+  expect(await injection('nowhere')).toMatchObject({ state: 'unknown', message: expect.stringContaining('not found') });
+});
+
+test('policies that nothing binds, or that are bound without Deny, are named', async () => {
+  expect(await doctor('policies')).toMatchObject([{ state: 'ok' }]);
+  const path = `${ADMISSION}/validatingadmissionpolicybindings`;
+  await admin.patch(`${path}/keys-exec`, { spec: { validationActions: ['Audit'] } }, 'merge');
+  await admin.delete(`${path}/keys-isolation`);
+  expect(await doctor('policies')).toMatchObject([
+    { state: 'failed', message: 'not bound with Deny: keys-exec, keys-isolation' },
+  ]);
+});
+
+test('a Credential whose Secret may not be read is named, with what the operator says of it', async () => {
+  expect(await doctor('Secrets')).toMatchObject([{ state: 'ok' }]);
+  const path = `/apis/sidekey.dev/v1alpha1/namespaces/${AGENTS_NAMESPACE}/credentials`;
+  await admin.create(path, {
+    apiVersion: 'sidekey.dev/v1alpha1',
+    kind: 'Credential',
+    metadata: { name: 'key' },
+    spec: { source: { secret: { name: 'key', key: 'value' } }, hosts: ['api.example.com'] },
+  });
+  const message = 'kubectl create rolebinding …';
+  const time = '2026-01-01T00:00:00Z';
+  const condition = { type: 'Ready', status: 'False', reason: 'SecretForbidden', message, lastTransitionTime: time };
+  await admin.patch(`${path}/key/status`, { status: { conditions: [condition] } }, 'merge');
+  expect(await doctor('Secrets')).toEqual([
+    { check: 'Secrets', state: 'failed', message: 'not allowed to be read for agents/key', next: message },
+  ]);
+});
+
 test('a store that is sealed is told as such, with why and what to do, though no port of it can be reached', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'sidekey-doctor-'));
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
@@ -288,4 +330,46 @@ test('of parts that cannot be asked at all it is said that they are not ready, a
   await withoutPart('keys-operator-a');
   onTestFinished(() => part('operator', 'keys-operator-a'));
   expect(await doctor('operator')).toMatchObject([{ state: 'failed', message: '0 of 0 ready' }]);
+});
+
+test('what the user may not look at is unknown, and the rest is looked at all the same', async () => {
+  const rbac = '/apis/rbac.authorization.k8s.io/v1';
+  const header = { metadata: { name: 'pods' } };
+  await admin.create(`${rbac}/clusterroles`, {
+    ...header,
+    rules: [{ apiGroups: [''], resources: ['pods'], verbs: ['list'] }],
+  });
+  await admin.create(`${rbac}/clusterrolebindings`, {
+    ...header,
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'pods' },
+    subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'jane' }],
+  });
+  const by = await openAccess({ kubeconfig: installation.plane.kubeconfigFor({ name: 'jane' }) });
+  onTestFinished(() => by.client.close());
+  const findings = await doctor(undefined, { by });
+  const unknown = findings.filter(({ state }) => state === 'unknown').map(({ check }) => check);
+  expect(unknown).toEqual(
+    expect.arrayContaining(['kindsInstalled', 'webhookCa', 'policiesBound', 'secretsReadable', 'sidecarsCurrent']),
+  );
+  expect(findings).toContainEqual(expect.objectContaining({ check: 'store', state: 'ok' }));
+});
+
+test('kinds that are not installed are named', async () => {
+  expect(await doctor('kinds')).toMatchObject([{ state: 'ok' }]);
+  await admin.delete('/apis/apiextensions.k8s.io/v1/customresourcedefinitions/integrations.sidekey.dev');
+  await expect
+    .poll(() => doctor('kinds'), { timeout: 10_000 })
+    .toMatchObject([{ state: 'failed', message: 'not installed: integrations.sidekey.dev' }]);
+});
+
+test('a webhook, and policies, that are not there at all are told', async () => {
+  await installation.helm('uninstall', 'sidekey', '--no-hooks');
+  const findings = await doctor();
+  expect(findings).toEqual(
+    expect.arrayContaining([
+      expect.objectContaining({ message: 'there is no MutatingWebhookConfiguration of Sidekey', state: 'failed' }),
+      expect.objectContaining({ message: 'there are no admission policies of Sidekey', state: 'failed' }),
+      expect.objectContaining({ check: 'sidecars', state: 'unknown' }),
+    ]),
+  );
 });
