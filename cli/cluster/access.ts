@@ -5,11 +5,6 @@ import { CliError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import type { ClusterFlags } from './flags.ts';
 
-/** Where a release lives unless `--system-namespace` or what is found says otherwise. */
-export const USUAL_NAMESPACE = 'sidekey-system';
-/** What every object of a release has, whatever its name. */
-export const RELEASE_LABELS = 'app.kubernetes.io/name=sidekey';
-
 export interface Access {
   readonly client: KubeClient;
   /** Of the kubeconfig's context: where `-n` is left out. */
@@ -61,41 +56,6 @@ export interface Pod {
   };
 }
 
-export const COMPONENTS = ['store', 'operator', 'webhook'] as const;
-export type Component = (typeof COMPONENTS)[number];
-
-const COMPONENT_LABEL = 'app.kubernetes.io/component';
-
-/** Which part of a release the pod is of, if it is of any. */
-export function componentOf({ metadata }: Pod): string | undefined {
-  return metadata.labels?.[COMPONENT_LABEL];
-}
-
-/** The selector of a component's objects: their names follow from values of the chart. */
-export function labelsOf(component: Component): string {
-  return `${RELEASE_LABELS},${COMPONENT_LABEL}=${component}`;
-}
-
-/** The namespace of the release, and its pods by component. @throws CliError NotInstalled */
-export async function release(
-  { client, flags }: Access,
-  component?: Component,
-): Promise<{ namespace: string; pods: Pod[] }> {
-  const labelSelector = component === undefined ? RELEASE_LABELS : labelsOf(component);
-  const namespaces = flags.systemNamespace === undefined ? [USUAL_NAMESPACE, undefined] : [flags.systemNamespace];
-  for (const namespace of namespaces) {
-    const path = namespace === undefined ? '/api/v1/pods' : `/api/v1/namespaces/${namespace}/pods`;
-    const { items } = await told(() => client.list<Pod>(path, { labelSelector }));
-    const pods = items.filter((pod) => componentOf(pod) !== undefined);
-    if (pods.length > 0) return { namespace: pods[0]!.metadata.namespace, pods };
-  }
-  const where = flags.systemNamespace ?? 'any namespace';
-  throw new CliError('NotInstalled', `no pods of Sidekey${component ? `'s ${component}` : ''} were found in ${where}`, {
-    exit: EXIT.notRunning,
-    next: 'install it (helm install sidekey … --namespace sidekey-system), or name where it is with --system-namespace NS',
-  });
-}
-
 export function isReady(pod: Pod): boolean {
   return pod.status?.conditions?.some(({ status, type }) => type === 'Ready' && status === 'True') ?? false;
 }
@@ -120,7 +80,7 @@ export async function told<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-function clusterError(error: KubeError): CliError {
+export function clusterError(error: KubeError): CliError {
   if (error.status === 404)
     return new CliError('NotFound', error.serverMessage || error.message, { next: 'check the name and -n NAMESPACE' });
   if (error.status === 401 || error.status === 403)

@@ -7,7 +7,8 @@ import { loadKubeconfig } from '../../lib/kube/kubeconfig.ts';
 import { CliError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { type Folder, folderAt } from '../folder.ts';
-import { type Access, isReady, type Pod, release } from './access.ts';
+import { type Access, isReady, type Pod } from './access.ts';
+import { release } from './release.ts';
 
 /** What `sidekey admin-bridge` of the image is called by. */
 const BRIDGE = ['/usr/local/bin/node', '/sidekey/cli.mjs', 'admin-bridge'];

@@ -5,7 +5,8 @@ import { WebhookConfig } from '../../webhook/config.ts';
 import type { InjectSettings, NamespaceObjects } from '../../webhook/inject/settings.ts';
 import { knownCredential, knownIntegration } from '../../webhook/known/clusterObjects.ts';
 import { CliError } from '../errors.ts';
-import { type Access, release, told } from './access.ts';
+import { type Access, told } from './access.ts';
+import { release } from './release.ts';
 import { webhookConfig } from './webhookConfig.ts';
 
 interface ConfigMap extends KubeObject {

@@ -1,4 +1,5 @@
-import { componentOf, type Pod } from './access.ts';
+import type { Pod } from './access.ts';
+import { componentOf } from './labels.ts';
 
 /** Tag or digest of an image: what tells versions apart. */
 export function versionOf(image: string | undefined): string {

@@ -1,5 +1,6 @@
 import type { KubeObject } from '../../lib/kube/client.ts';
-import { type Access, labelsOf, told } from './access.ts';
+import { type Access, told } from './access.ts';
+import { labelsOf } from './labels.ts';
 
 interface ConfigMap extends KubeObject {
   data?: Record<string, string>;

@@ -6,6 +6,7 @@ import { Writable } from 'node:stream';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type Access, openAccess } from '../../cli/cluster/access.ts';
 import type { Finding } from '../../cli/cluster/finding.ts';
+import { release } from '../../cli/cluster/release.ts';
 import { clusterDoctor } from '../../cli/commands/cluster/doctor.ts';
 import { Context } from '../../cli/context.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
@@ -155,6 +156,24 @@ test('a part whose replicas differ, within one Deployment, is skewed', async () 
       next: expect.stringContaining(`kubectl -n ${RELEASE_NAMESPACE} get deployments,statefulsets`),
     },
   ]);
+});
+
+test('pods that only look like ours are not taken for the release, where its own are gone', async () => {
+  const labels = { 'app.kubernetes.io/name': 'sidekey', 'app.kubernetes.io/component': 'store' };
+  const pods = `/api/v1/namespaces/${OLD}/pods`;
+  await admin.create(pods, {
+    metadata: { name: 'fake', labels },
+    spec: { containers: [{ name: 'store', image: 'x' }] },
+  });
+  await withoutPart('keys-store-a');
+  onTestFinished(async () => {
+    await admin.delete(`${pods}/fake`, { gracePeriodSeconds: 0 });
+    await part('store', 'keys-store-a');
+  });
+  await expect(release(access, 'store')).rejects.toMatchObject({
+    code: 'NotInstalled',
+    message: `no pods of Sidekey's store were found in namespace ${RELEASE_NAMESPACE}`,
+  });
 });
 
 test('a command of another version than the parts is told', async () => {

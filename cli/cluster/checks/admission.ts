@@ -1,8 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import { INJECT_LABEL } from '../../../api/pods.ts';
 import { KubeError } from '../../../lib/kube/client.ts';
-import { labelsOf, type Pod, RELEASE_LABELS, sidecarOf } from '../access.ts';
+import { type Pod, sidecarOf } from '../access.ts';
 import type { Check, Finding } from '../finding.ts';
+import { labelsOf, RELEASE_LABELS } from '../labels.ts';
 import { webhookConfigurations } from '../webhookConfigurations.ts';
 
 const DAY_MS = 86_400_000;

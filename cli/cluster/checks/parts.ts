@@ -2,9 +2,10 @@ import type { KekStatus } from '../../../api/kek.ts';
 import { errorText } from '../../../lib/errors.ts';
 import { KubeError } from '../../../lib/kube/client.ts';
 import { unsealing } from '../../render/sealed.ts';
-import { type Access, COMPONENTS, type Component, componentOf, isReady, type Pod } from '../access.ts';
+import { type Access, isReady, type Pod } from '../access.ts';
 import { askKek } from '../askKek.ts';
 import type { Check, Finding } from '../finding.ts';
+import { COMPONENTS, type Component, componentOf } from '../labels.ts';
 
 /** What `/readyz` of any part may say. */
 interface Readiness {

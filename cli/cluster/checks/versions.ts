@@ -1,7 +1,8 @@
 import { INJECT_LABEL } from '../../../api/pods.ts';
 import { VERSION } from '../../../lib/version.ts';
-import { COMPONENTS, componentOf, isLiving, type Pod, RELEASE_LABELS, sidecarOf } from '../access.ts';
+import { isLiving, type Pod, sidecarOf } from '../access.ts';
 import type { Check, Finding } from '../finding.ts';
+import { COMPONENTS, componentOf, RELEASE_LABELS } from '../labels.ts';
 import { versionOf, versionOfPart } from '../version.ts';
 import { webhookConfig } from '../webhookConfig.ts';
 

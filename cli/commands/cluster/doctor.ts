@@ -1,5 +1,5 @@
 import { errorText } from '../../../lib/errors.ts';
-import { type Access, isLiving, release } from '../../cluster/access.ts';
+import { type Access, isLiving } from '../../cluster/access.ts';
 import { policiesBound, webhookCa, webhookInjects } from '../../cluster/checks/admission.ts';
 import { labelledPodsHaveSidecars } from '../../cluster/checks/agentPods.ts';
 import { apiServerVersion, kindsInstalled } from '../../cluster/checks/apiServer.ts';
@@ -7,6 +7,7 @@ import { secretsReadable } from '../../cluster/checks/credentials.ts';
 import { partsReady } from '../../cluster/checks/parts.ts';
 import { sidecarsCurrent, versionsAlike } from '../../cluster/checks/versions.ts';
 import type { Check, Finding } from '../../cluster/finding.ts';
+import { release } from '../../cluster/release.ts';
 import type { Context } from '../../context.ts';
 import { CliError } from '../../errors.ts';
 import { EXIT } from '../../exitCodes.ts';

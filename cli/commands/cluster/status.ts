@@ -1,15 +1,8 @@
 import type { ObjectStatus } from '../../../api/condition.ts';
 import { INJECT_LABEL } from '../../../api/pods.ts';
-import {
-  type Access,
-  COMPONENTS,
-  componentOf,
-  isReady,
-  type Pod,
-  release,
-  sidecarOf,
-  told,
-} from '../../cluster/access.ts';
+import { type Access, isReady, type Pod, sidecarOf, told } from '../../cluster/access.ts';
+import { COMPONENTS, componentOf } from '../../cluster/labels.ts';
+import { release } from '../../cluster/release.ts';
 import { versionOfPart } from '../../cluster/version.ts';
 import type { Context } from '../../context.ts';
 import { CliError } from '../../errors.ts';
