@@ -10,6 +10,7 @@ import { KubeStatuses } from './act/kube/kubeStatuses.ts';
 import { worthTelling } from './act/kube/statusEvents.ts';
 import { StoreClient } from './act/storeClient.ts';
 import type { OperatorConfig } from './config.ts';
+import { operatorError } from './errors.ts';
 import type { OperatorMetrics } from './metrics/operatorMetrics.ts';
 import { PodSessions } from './pods/podSessions.ts';
 import { Reconciler } from './reconciler.ts';
@@ -60,7 +61,7 @@ export async function startKubeOperator(deps: KubeOperatorDeps): Promise<Running
     log,
     onChange: () => link.trustChanged(),
   });
-  const client = new StoreClient(config.storeUrl);
+  const client = new StoreClient(config.storeUrl, () => (permitted() ? undefined : operatorError('LeadershipLost')));
   const events = new KubeEvents({ client: kube, clock, log, instance: identity });
   const lost = (error: Error) => link.lost(error);
   const pods = new PodSessions({ kube, store: client, clock, log, permitted, onLost: lost });

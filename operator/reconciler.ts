@@ -173,6 +173,7 @@ export class Reconciler {
       this.#awayLogged = false;
       return Object.values(decision.plan).every((tasks) => tasks.length === 0) ? decision : undefined;
     } catch (error) {
+      if (errorCode(error) === 'LeadershipLost') return undefined; // The process ends.
       this.#relist = true;
       if (errorCode(error) === 'IdentityLost') this.#o.onLost(error as Error);
       else if (errorCode(error) === undefined) throw error;

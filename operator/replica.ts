@@ -34,7 +34,13 @@ export async function startReplica({
 }: ReplicaDeps): Promise<{ close(): Promise<void> }> {
   const { apiServer, identity: name = hostname(), leaseName, namespace } = config.kubernetes;
   const metrics = new OperatorMetrics();
-  const kube = new KubeClient(inClusterTarget(apiServer), { onError: () => metrics.failed('api') });
+  const target = inClusterTarget(apiServer);
+  const onError = () => metrics.failed('api');
+  const leases = new KubeClient(target, { onError });
+  const kube = new KubeClient(target, {
+    onError,
+    refusal: () => (election.leading ? undefined : operatorError('LeadershipLost')),
+  });
   const server = new MetricsServer({
     part: 'operator',
     // A standby is as ready as it gets.
@@ -44,7 +50,7 @@ export async function startReplica({
   // Also after a restart of the container within one pod it is another one.
   const identity = `${name}_${randomUUID()}`;
   const election = new LeaderElection({
-    client: kube,
+    client: leases,
     namespace,
     name: leaseName,
     identity,
@@ -84,6 +90,7 @@ export async function startReplica({
       await election.release();
       server.close();
       await kube.close();
+      await leases.close();
     },
   };
 }

@@ -1,5 +1,6 @@
 import { Agent, type Dispatcher, request } from 'undici';
 import { errorCode } from '../errors.ts';
+import { fence } from '../fence.ts';
 import { TLS_DEFAULTS } from '../tls.ts';
 import { type KubeCall, KubeError, type KubeStatus } from './kubeError.ts';
 import type { KubeObject, Query, WatchEvent } from './kubeObject.ts';
@@ -56,9 +57,14 @@ export class KubeClient {
   readonly #target: KubeTarget;
   readonly #base: string;
   readonly #agent: Agent;
+  readonly #dispatcher: Dispatcher;
   readonly #onError: (error: KubeError) => void;
 
-  constructor(target: KubeTarget, options: { onError?: (error: KubeError) => void } = {}) {
+  /** `refusal`: what speaks against a change, asked when it is about to be sent. */
+  constructor(
+    target: KubeTarget,
+    options: { onError?: (error: KubeError) => void; refusal?: () => Error | undefined } = {},
+  ) {
     this.#target = target;
     this.#onError = options.onError ?? (() => {});
     this.#base = target.url.replace(/\/+$/, '');
@@ -79,6 +85,7 @@ export class KubeClient {
         ...(unverified === true && { rejectUnauthorized: false }),
       },
     });
+    this.#dispatcher = options.refusal === undefined ? this.#agent : this.#agent.compose(fence(options.refusal));
   }
 
   /** Where the API server is. */
@@ -206,7 +213,7 @@ export class KubeClient {
     options: { signal?: AbortSignal; bodyTimeout?: number } = {},
   ): Promise<Dispatcher.ResponseData> {
     const answer = await request(`${this.#base}${path}${queryText(query)}`, {
-      dispatcher: this.#agent,
+      dispatcher: this.#dispatcher,
       method,
       headers: {
         accept: 'application/json',

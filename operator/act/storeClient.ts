@@ -15,6 +15,7 @@ import {
   type StoreError,
 } from '../../api/protocol.ts';
 import { CodedError, errorCode, errorText } from '../../lib/errors.ts';
+import { fence } from '../../lib/fence.ts';
 import { TLS_DEFAULTS } from '../../lib/tls.ts';
 import { generateP256 } from '../../lib/x509.ts';
 import { operatorError } from '../errors.ts';
@@ -40,12 +41,15 @@ export class StoreRefusal extends CodedError {}
 /** The operator's side of the protocol (api/protocol.ts), over mTLS with a P-256 key that never leaves the process. */
 export class StoreClient {
   readonly #replicas: Replicas;
+  readonly #refusal: (() => Error | undefined) | undefined;
   #agent: Agent | undefined;
+  #dispatcher: Dispatcher | undefined;
   #renewInSeconds = 0;
 
-  /** One that has not joined yet cannot reach the store. */
-  constructor(storeUrl: string) {
+  /** One that has not joined yet cannot reach the store. `refusal`: what speaks against a change, asked when it is about to be sent. */
+  constructor(storeUrl: string, refusal?: () => Error | undefined) {
     this.#replicas = new Replicas(storeUrl);
+    this.#refusal = refusal;
   }
 
   /** @throws JoinRefused, StoreUnreachable */
@@ -136,6 +140,7 @@ export class StoreClient {
   #use(identity: Identity): void {
     const before = this.#agent;
     this.#agent = agentOf(identity);
+    this.#dispatcher = this.#refusal === undefined ? this.#agent : this.#agent.compose(fence(this.#refusal));
     this.#renewInSeconds = identity.answer.renewInSeconds;
     setTimeout(() => before?.destroy().catch(() => {}), ANSWER_MS).unref();
   }
@@ -144,9 +149,9 @@ export class StoreClient {
     return call<T>(this.#joined(), this.#replicas, method, path, body);
   }
 
-  #joined(): Agent {
-    if (this.#agent === undefined) throw operatorError('StoreUnreachable', 'not joined yet');
-    return this.#agent;
+  #joined(): Dispatcher {
+    if (this.#dispatcher === undefined) throw operatorError('StoreUnreachable', 'not joined yet');
+    return this.#dispatcher;
   }
 }
 
@@ -266,5 +271,6 @@ async function refusalOf(answer: Dispatcher.ResponseData): Promise<Error> {
 function asOurs(error: unknown): Error {
   if (error instanceof StoreRefusal)
     return LOST.has(error.code) ? operatorError('IdentityLost', error.message, { cause: error }) : error;
+  if (errorCode(error) === 'LeadershipLost') return error as Error;
   return operatorError('StoreUnreachable', errorCode(error) ?? errorText(error), { cause: error });
 }
