@@ -52,6 +52,7 @@ export async function startKubeOperator(deps: KubeOperatorDeps): Promise<Running
     serviceAccount: { namespace, name: serviceAccount },
     secretReaderRole,
     onMetadata: () => finalizers?.lookSoon(),
+    onStatus: (kind, key, status) => statuses?.seen(kind, key, status),
   });
   const trust = new TrustBundle({
     client: kube,
@@ -86,6 +87,7 @@ export async function startKubeOperator(deps: KubeOperatorDeps): Promise<Running
   });
   let reconciler: Reconciler | undefined;
   let finalizers: Finalizers | undefined;
+  let statuses: KubeStatuses | undefined;
   const begin = () => {
     begun = true;
     clearTimeout(grace);
@@ -96,7 +98,7 @@ export async function startKubeOperator(deps: KubeOperatorDeps): Promise<Running
   await source.start(() => {
     if (begun) reconciler?.trigger();
   });
-  const statuses = new KubeStatuses({
+  statuses = new KubeStatuses({
     client: kube,
     log,
     first: source.firstStatuses(),
@@ -147,7 +149,7 @@ export async function startKubeOperator(deps: KubeOperatorDeps): Promise<Running
       await Promise.race([reconciler.close(), new Promise((resolve) => setTimeout(resolve, DRAIN_MS).unref())]);
       pods.close();
       finalizers?.close();
-      statuses.close();
+      statuses?.close();
       trust.close();
       source.close();
       await client.close();

@@ -6,10 +6,13 @@ import type { Logger } from '../../../lib/log.ts';
 import type { StatusSink } from '../statusSink.ts';
 import { KeyedQueue } from './keyedQueue.ts';
 import { sameStatus } from './sameStatus.ts';
+import { saysAll } from './saysAll.ts';
 
 const CONCURRENCY = 8;
 const FIELD_MANAGER = 'sidekey-operator';
 const GONE = 404;
+/** What we have just told may be on its way back; and whoever else writes our fields is not fought at once. */
+const TELL_AGAIN_MS = 3_000;
 const PLURALS = { Credential: 'credentials', Integration: 'integrations' } as const;
 
 export interface KubeStatusesOptions {
@@ -28,6 +31,8 @@ export interface KubeStatusesOptions {
   ) => void;
   /** Whether we may still write. */
   permitted: () => boolean;
+  /** Of a test. */
+  tellAgainMs?: number;
 }
 
 /** Tells statuses to the API server by server-side apply, each only when it changed and never twice at a time. */
@@ -37,6 +42,8 @@ export class KubeStatuses implements StatusSink {
   #statuses: Map<string, ObjectStatus>;
   /** Told and acknowledged, where that is not what is above. */
   readonly #unsent = new Set<string>();
+  /** Last seen to be other than what was told. */
+  readonly #overwritten = new Set<string>();
 
   constructor(options: KubeStatusesOptions) {
     this.#o = options;
@@ -81,11 +88,25 @@ export class KubeStatuses implements StatusSink {
     return changed.length > 0;
   }
 
+  /** A status as the API server has it now: where that is not what was told last, somebody else wrote it, and it is told again. */
+  seen(kind: 'Credential' | 'Integration', key: string, status: unknown): void {
+    const id = `${kind} ${key}`;
+    const ours = this.#statuses.get(id);
+    if (ours === undefined) return;
+    if (saysAll(status, ours)) this.#overwritten.delete(id);
+    else {
+      this.#overwritten.add(id);
+      this.#queue.addAfter(id, this.#o.tellAgainMs ?? TELL_AGAIN_MS);
+    }
+  }
+
   close(): void {
     this.#queue.close();
   }
 
   async #send(id: string): Promise<void> {
+    const overwritten = this.#overwritten.delete(id);
+    if (!overwritten && !this.#unsent.has(id)) return;
     const status = this.#statuses.get(id);
     const [kind, key] = id.split(' ') as ['Credential' | 'Integration', string];
     if (status === undefined || !this.#o.permitted() || !this.#o.exists(kind, key)) {
@@ -99,7 +120,10 @@ export class KubeStatuses implements StatusSink {
       await this.#o.client.apply(path, body, FIELD_MANAGER);
     } catch (error) {
       // It is being deleted under our hands.
-      if (!(error instanceof KubeError && error.status === GONE)) throw error;
+      if (!(error instanceof KubeError && error.status === GONE)) {
+        if (overwritten) this.#overwritten.add(id);
+        throw error;
+      }
     }
     if (this.#statuses.get(id) === status) this.#unsent.delete(id);
   }

@@ -19,6 +19,8 @@ export interface KubeSourceOptions {
   secretReaderRole: string;
   /** Finalizers have changed, and nothing that is desired. */
   onMetadata: () => void;
+  /** The status of an object that we know, as the API server has it now. */
+  onStatus: (kind: 'Credential' | 'Integration', key: string, status: unknown) => void;
 }
 
 interface NamespaceLabels {
@@ -36,13 +38,14 @@ export class KubeSource implements ObjectSource {
   #snapshot: SourceSnapshot | undefined;
 
   constructor(options: KubeSourceOptions) {
-    const { client, clock, log, onMetadata } = options;
+    const { client, clock, log, onMetadata, onStatus } = options;
     const common = { client, clock, log, onMetadata };
     this.credentials = new TypedObjects<Credential>({
       ...common,
       kind: 'Credential',
       plural: 'credentials',
       schema: Credential,
+      onStatus: (key, status) => onStatus('Credential', key, status),
       onChange: (_key, before, after) => this.#credentialChanged(before, after),
     });
     this.integrations = new TypedObjects<Integration>({
@@ -50,6 +53,7 @@ export class KubeSource implements ObjectSource {
       kind: 'Integration',
       plural: 'integrations',
       schema: Integration,
+      onStatus: (key, status) => onStatus('Integration', key, status),
       onChange: () => this.#changed(),
     });
     this.#namespaces = new Reflector<NamespaceLabels>({

@@ -36,6 +36,8 @@ export interface TypedObjectsOptions<T> {
   onChange: (key: string, before: T | undefined, after: T | undefined) => void;
   /** What is not desired has changed: finalizers, the time of deletion. */
   onMetadata: () => void;
+  /** The status of an object that we know, as the API server has it now. */
+  onStatus: (key: string, status: unknown) => void;
 }
 
 /** The objects of one of our kinds, parsed once for each change of their spec; what is not valid keeps what was last good. */
@@ -81,7 +83,10 @@ export class TypedObjects<T> {
       finalizer: finalizers.includes(STORE_FINALIZER),
     };
     // A status that we have written ourselves comes back as a change: it is not parsed again.
-    if (before?.uid === uid && before.generation === generation) return { ...before, ...rest };
+    if (before?.uid === uid && before.generation === generation) {
+      this.#o.onStatus(key, (object as { status?: unknown }).status);
+      return { ...before, ...rest };
+    }
     if (!this.reflector.state.synced) {
       const status = readStatus((object as { status?: unknown }).status);
       if (status !== undefined) this.firstStatuses.set(key, status);
