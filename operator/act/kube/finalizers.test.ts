@@ -4,6 +4,7 @@ import { ApiDouble, answer } from '../../../lib/kube/testing/apiDouble.ts';
 import { type Finalized, Finalizers } from './finalizers.ts';
 import { KubeEvents } from './kubeEvents.ts';
 
+const MINUTE_MS = 60_000;
 const log = { debug() {}, info() {}, warn() {}, error() {} };
 let api: ApiDouble | undefined;
 let finalizers: Finalizers | undefined;
@@ -12,7 +13,7 @@ afterEach(async () => {
   await api?.close();
 });
 
-async function start(credential: Finalized, held: boolean, permitted = true) {
+async function start(credential: Finalized, held: boolean, { permitted = true, aheadMs = 0 } = {}) {
   const bodies: { path: string; body: { metadata: { finalizers?: string[]; uid?: string }; reason?: string } }[] = [];
   api = await ApiDouble.start((request, response) => {
     bodies.push({ path: `${request.method} ${request.url!.split('?')[0]}`, body: JSON.parse(request.body) });
@@ -20,7 +21,7 @@ async function start(credential: Finalized, held: boolean, permitted = true) {
   });
   finalizers = new Finalizers({
     client: api.client,
-    clock: systemClock,
+    clock: { ...systemClock, nowMs: () => systemClock.nowMs() + aheadMs },
     log,
     events: new KubeEvents({ client: api.client, clock: systemClock, log, instance: 'test' }),
     credentials: () => new Map([['team/key', credential]]),
@@ -60,6 +61,24 @@ test('a deletion waits for the store, but not for ever: then it is let go, and a
   expect(bodies.find(({ body }) => body.reason !== undefined)?.body.reason).toBe('StoreUnavailable');
 });
 
+test.each([
+  ['ahead', MINUTE_MS * 5],
+  ['behind', MINUTE_MS * -5],
+])(
+  'a deletion waits as long where our clock is five minutes %s of the one that said when it was',
+  async (_, aheadMs) => {
+    const bodies = await start({ uid: 'u1', finalizer: true, deletedAtMs: Date.now() }, true, { aheadMs });
+    expect(bodies).toEqual([]);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(bodies.map(({ path: at }) => at)).toContain(path);
+  },
+);
+
+test('a deletion of long ago does not wait anew for each operator that starts', async () => {
+  const bodies = await start({ uid: 'u1', finalizer: true, deletedAtMs: Date.now() - MINUTE_MS * 6 }, true);
+  expect(bodies.map(({ path: at }) => at)).toContain(path);
+});
+
 test('who leads no more changes nothing', async () => {
-  expect(await start({ uid: 'u1', finalizer: false, deletedAtMs: undefined }, true, false)).toEqual([]);
+  expect(await start({ uid: 'u1', finalizer: false, deletedAtMs: undefined }, true, { permitted: false })).toEqual([]);
 });

@@ -10,6 +10,8 @@ const CONCURRENCY = 8;
 const SOON_MS = 250;
 /** A deletion, and with it that of a namespace, never waits longer for the store. */
 const WAIT_LIMIT_MS = 5 * 60_000;
+/** The API server's clock, which says when a deletion was, and ours may be as far apart. */
+const SKEW_LIMIT_MS = 5 * 60_000;
 /** Owns the entry in metadata.finalizers, and so may take it out again. */
 export const FINALIZER_MANAGER = 'sidekey-finalizer';
 const GONE = 404;
@@ -39,6 +41,8 @@ export interface FinalizersOptions {
 export class Finalizers {
   readonly #o: FinalizersOptions;
   readonly #queue: KeyedQueue;
+  /** UID of what is being deleted → when that was first seen; monotonic. */
+  readonly #seenAtMs = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
   #soon: NodeJS.Timeout | undefined;
 
@@ -67,10 +71,11 @@ export class Finalizers {
     this.#soon = undefined;
     clearTimeout(this.#timer);
     let nextMs = Number.POSITIVE_INFINITY;
+    this.#notice();
     for (const [key, credential] of this.#o.credentials()) {
       if (this.#wanted(key, credential) !== credential.finalizer) this.#queue.add(key);
       else if (credential.finalizer && credential.deletedAtMs !== undefined)
-        nextMs = Math.min(nextMs, this.#leftMs(credential.deletedAtMs));
+        nextMs = Math.min(nextMs, this.#leftMs(credential.uid, credential.deletedAtMs));
     }
     if (Number.isFinite(nextMs)) this.#timer = setTimeout(() => this.look(), nextMs + 100);
   }
@@ -81,16 +86,25 @@ export class Finalizers {
     this.#queue.close();
   }
 
-  #leftMs(deletedAtMs: number): number {
-    const { clock, waitLimitMs = WAIT_LIMIT_MS } = this.#o;
-    return deletedAtMs + waitLimitMs - clock.nowMs();
+  #notice(): void {
+    const going = [...this.#o.credentials().values()].filter(({ deletedAtMs }) => deletedAtMs !== undefined);
+    const uids = new Set(going.map(({ uid }) => uid));
+    for (const uid of this.#seenAtMs.keys()) if (!uids.has(uid)) this.#seenAtMs.delete(uid);
+    for (const uid of uids) if (!this.#seenAtMs.has(uid)) this.#seenAtMs.set(uid, this.#o.clock.monotonicMs());
   }
 
-  #wanted(key: string, { deletedAtMs, finalizer }: Finalized): boolean {
+  /** Counted from when we saw it, and if operators come and go, from when it was, as far as clocks can be trusted. */
+  #leftMs(uid: string, deletedAtMs: number): number {
+    const { clock, waitLimitMs = WAIT_LIMIT_MS } = this.#o;
+    const waitedMs = clock.monotonicMs() - (this.#seenAtMs.get(uid) ?? clock.monotonicMs());
+    return Math.min(waitLimitMs - waitedMs, deletedAtMs + waitLimitMs + SKEW_LIMIT_MS - clock.nowMs());
+  }
+
+  #wanted(key: string, { deletedAtMs, finalizer, uid }: Finalized): boolean {
     if (!this.#o.held(key)) return false;
     if (deletedAtMs === undefined) return true;
     // One that is going takes no new finalizer (the API server refuses it).
-    return finalizer && this.#leftMs(deletedAtMs) > 0;
+    return finalizer && this.#leftMs(uid, deletedAtMs) > 0;
   }
 
   async #settle(key: string): Promise<void> {
