@@ -48,6 +48,7 @@ export class ControlPlane {
   readonly #surroundings: Surroundings;
   readonly #commands: ReadonlyMap<string, readonly string[]>;
   readonly #owned: boolean;
+  readonly #etcdUrl: string;
   readonly #clients: KubeClient[] = [];
 
   private constructor(options: {
@@ -57,6 +58,7 @@ export class ControlPlane {
     surroundings: Surroundings;
     commands: ReadonlyMap<string, readonly string[]>;
     owned: boolean;
+    etcdUrl: string;
   }) {
     this.url = options.url;
     this.authority = options.authority;
@@ -64,6 +66,7 @@ export class ControlPlane {
     this.#surroundings = options.surroundings;
     this.#commands = options.commands;
     this.#owned = options.owned;
+    this.#etcdUrl = options.etcdUrl;
     this.kubeconfigFile = this.#kubeconfigOf(ADMIN);
   }
 
@@ -99,7 +102,8 @@ export class ControlPlane {
     const commands = controlPlaneCommands({ dir, authority, programs, ports, etcdDir, nodeAddress });
     const surroundings = within?.surroundings ?? { logDir: join(dir, 'logs') };
     const url = within?.url ?? `https://127.0.0.1:${api}`;
-    return new ControlPlane({ url, dir, authority, surroundings, commands, owned: within === undefined });
+    const etcdUrl = `http://127.0.0.1:${etcd}`;
+    return new ControlPlane({ url, dir, authority, surroundings, commands, owned: within === undefined, etcdUrl });
   }
 
   async startComponents(): Promise<void> {
@@ -144,6 +148,12 @@ export class ControlPlane {
     await this.#ready();
   }
 
+  /** Makes etcd forget every revision but the last: whoever goes on from an older one is answered 410, once the API server has restarted. */
+  async compact(): Promise<void> {
+    const { header } = await this.#etcd<{ header: { revision: string } }>('range', { key: btoa('/') });
+    await this.#etcd('compaction', { revision: header.revision, physical: true });
+  }
+
   /** Whether that is one of its components. */
   has(component: string): boolean {
     return this.#commands.has(component);
@@ -158,6 +168,13 @@ export class ControlPlane {
     // Nothing of it is kept: none needs a grace. The API server before its etcd, to whom it would speak.
     for (const component of [...this.components.values()].reverse()) await component.stop(0);
     if (this.#owned) rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  /** As JSON (etcd's gRPC gateway). */
+  async #etcd<T>(call: 'range' | 'compaction', body: object): Promise<T> {
+    const answer = await fetch(`${this.#etcdUrl}/v3/kv/${call}`, { method: 'POST', body: JSON.stringify(body) });
+    if (!answer.ok) throw new Error(`etcd answered ${answer.status} to ${call}: ${await answer.text()}`);
+    return (await answer.json()) as T;
   }
 
   async #start(name: string): Promise<void> {
