@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ObjectStatus } from '../../api/condition.ts';
 import { StoreProcess } from '../store/storeProcess.ts';
 import { KubeWorld, type OperatorReplica, SYSTEM } from './kubeWorld.ts';
-import { eventually } from './operatorProcess.ts';
+import { eventually, within } from './operatorProcess.ts';
 
 const LEASE = `/apis/coordination.k8s.io/v1/namespaces/${SYSTEM}/leases/sidekey-operator`;
 
@@ -32,14 +32,6 @@ const ready = (name: string, status: string) =>
     `${name} is Ready ${status}`,
     async () => (await world.ready('Credential', 'team', name))?.status === status,
   );
-
-async function within(seconds: number, what: string, check: () => boolean | Promise<boolean>): Promise<void> {
-  const endMs = performance.now() + seconds * 1_000;
-  while (!(await check())) {
-    if (performance.now() > endMs) throw new Error(`waited in vain: ${what}`);
-    await sleep(20);
-  }
-}
 
 let batches = 0;
 /** Names of Credentials that are not there yet. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { KubeError } from '../../lib/kube/client.ts';
 import { KubeWorld, type OperatorReplica } from './kubeWorld.ts';
-import { eventually } from './operatorProcess.ts';
+import { eventually, within } from './operatorProcess.ts';
 
 const NS = 'team';
 const CREDENTIALS = '/apis/sidekey.dev/v1alpha1/credentials';
@@ -30,14 +30,6 @@ beforeAll(async () => {
   for (const name of ['stays', 'deleted', 'bereft']) await reason(name, 'Ready', 20);
 }, 120_000);
 afterAll(() => world?.stop());
-
-async function within(seconds: number, what: string, check: () => boolean | Promise<boolean>): Promise<void> {
-  const endMs = performance.now() + seconds * 1_000;
-  while (!(await check())) {
-    if (performance.now() > endMs) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
 
 const reason = (name: string, wanted: string, seconds = AGAIN_SECONDS) =>
   within(seconds, `${name} says ${wanted}`, async () => (await world.ready('Credential', NS, name))?.reason === wanted);

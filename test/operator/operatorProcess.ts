@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { JoinTokenAnswer } from '../../api/admin.ts';
 import type { OperatorBootstrap, PartMessage } from '../../api/bootstrap.ts';
 import type { Condition, ConditionType } from '../../api/condition.ts';
@@ -83,5 +84,14 @@ export async function eventually<T>(what: string, check: () => T | Promise<T>): 
     if (value) return value;
     if (performance.now() > endMs) throw new Error(`waited in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Waits until `check` is true, for what may take longer on a machine that is busy. @throws Error with `what` */
+export async function within(seconds: number, what: string, check: () => boolean | Promise<boolean>): Promise<void> {
+  const endMs = performance.now() + seconds * 1_000;
+  while (!(await check())) {
+    if (performance.now() > endMs) throw new Error(`waited in vain: ${what}`);
+    await sleep(20);
   }
 }
