@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { KubeError } from '../../lib/kube/client.ts';
 import { KubeWorld, type OperatorReplica } from './kubeWorld.ts';
-import { eventually, within } from './operatorProcess.ts';
+import { within } from './operatorProcess.ts';
 
 const NS = 'team';
 const CREDENTIALS = '/apis/sidekey.dev/v1alpha1/credentials';
@@ -41,7 +41,7 @@ async function withoutRights(): Promise<() => Promise<void>> {
   );
   for (const { path } of taken) await world.client.delete(path);
   await world.plane.restart();
-  await eventually('the operator may not look', async () =>
+  await within(30, 'the operator may not look', async () =>
     /^sidekey_operator_reflectors\{collection="credentials",state="failed"\} 1$/m.test((await operator.metrics()).text),
   );
   return async () => {
