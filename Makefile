@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cluster cluster-down e2e conformance-store chaos bench bench-store bench-cluster fuzz goldens generate build clean
+.PHONY: help demo test check cluster cluster-images cluster-down e2e conformance-store chaos bench bench-store bench-cluster fuzz goldens generate build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 26
@@ -26,6 +26,9 @@ check: $(INSTALLED) ## Types, lint, format, folder boundaries, unused code
 
 cluster: $(INSTALLED) ## A Kubernetes cluster with our image: kind, or our own without Docker (Linux, root; 10 s, the first time 15 min)
 	@node test/cluster/main.ts up
+
+cluster-images: $(INSTALLED) ## The images that the tests need in a cluster of yours, as archives in .cache/images (DIR=…)
+	@node test/cluster/main.ts images $(DIR)
 
 cluster-down: $(INSTALLED) ## End it, and all that it started
 	@node test/cluster/main.ts down

@@ -18,6 +18,8 @@ export interface ClusterOptions {
 export interface Cluster {
   /** What only a cluster of our own can do is in OwnCluster: `if (cluster instanceof OwnCluster)`. */
   readonly kubeconfigFile: string;
+  /** Whether `stop` leaves it: who installs something there takes it away. */
+  readonly outlivesRun: boolean;
   /** An administrator's, or that user's; closed by `stop`. */
   client(user?: ClusterUser): Promise<KubeClient>;
   kubectl(args: readonly string[], options?: { user?: ClusterUser; input?: string }): Promise<CommandResult>;
@@ -32,13 +34,19 @@ export interface Cluster {
 
 /**
  * A cluster to test on: the one that SIDEKEY_E2E_KUBECONFIG or KUBECONFIG names; else one by kind, if a Docker engine answers;
- * else one of our own, on Linux as root.
+ * else one of our own, on Linux as root. One that is kept is started once, and then found.
  *
  * @throws Error that says what is missing
  */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const given = process.env.SIDEKEY_E2E_KUBECONFIG || process.env.KUBECONFIG;
-  if (given) return (await OwnCluster.resumeByKubeconfig(given)) ?? new GivenCluster(given);
+  if (given)
+    return (
+      (await OwnCluster.resumeByKubeconfig(given)) ??
+      (await KindCluster.resumeByKubeconfig(given)) ??
+      new GivenCluster(given)
+    );
   if (await dockerAnswers()) return KindCluster.start(options);
-  return OwnCluster.start(options);
+  const running = options.kept && options.name !== undefined ? await OwnCluster.resume(options.name) : undefined;
+  return running ?? OwnCluster.start(options);
 }

@@ -5,6 +5,7 @@ import { kubeconfigTarget } from '../../lib/kube/kubeconfig.ts';
 import type { ClusterUser } from './authority.ts';
 import type { Cluster } from './cluster.ts';
 import type { Image } from './imageArchive.ts';
+import { howToLoad, IMAGES_DIR, IMAGES_VARIABLE } from './imageFiles.ts';
 import { type CommandResult, helm, kubectl } from './kubectl.ts';
 
 interface PodList {
@@ -14,6 +15,7 @@ interface PodList {
 /** A cluster that somebody else made and that a kubeconfig names; other users are impersonated. */
 export class GivenCluster implements Cluster {
   readonly kubeconfigFile: string;
+  readonly outlivesRun: boolean = true;
   readonly #clients: KubeClient[] = [];
 
   constructor(kubeconfigFile: string) {
@@ -44,10 +46,16 @@ export class GivenCluster implements Cluster {
     return helm(args, { kubeconfigFile: this.kubeconfigFile });
   }
 
+  /** Nothing but looks whether the caller says that it is there. @throws Error that says what to do */
   async loadImage(image: Image): Promise<string> {
-    if (process.env.SIDEKEY_E2E_IMAGES === 'loaded') return image.name;
+    if (process.env[IMAGES_VARIABLE] === 'loaded') return image.name;
     throw new Error(
-      `the given cluster must have the image ${image.name}: bring it there and set SIDEKEY_E2E_IMAGES=loaded, or unset KUBECONFIG`,
+      [
+        `the cluster of ${this.kubeconfigFile} needs the image ${image.name}, and only you can bring it there:`,
+        `  make cluster-images      writes it and the others into ${IMAGES_DIR}`,
+        howToLoad(IMAGES_DIR),
+        'Or unset KUBECONFIG: a cluster is then made for the run.',
+      ].join('\n'),
     );
   }
 

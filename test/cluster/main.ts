@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type BinaryName, binaries, clientBinary } from './binaries.ts';
 import { startCluster } from './cluster.ts';
+import { howToLoad, IMAGES_DIR, writeImageFiles } from './imageFiles.ts';
 import { agentImage, sidekeyImage } from './images.ts';
 import { dockerAnswers, KindCluster } from './kindCluster.ts';
 import { machineRefusal } from './machine.ts';
@@ -17,10 +18,10 @@ const fromMs = performance.now();
 const say = (line: string) =>
   console.error(`${((performance.now() - fromMs) / 1000).toFixed(0).padStart(4)} s  ${line}`);
 
-const commands: Record<string, () => Promise<void>> = { build, up, down };
+const commands: Record<string, () => Promise<void>> = { build, up, down, images };
 const command = commands[process.argv[2] ?? ''];
 if (command === undefined) {
-  console.error('usage: node test/cluster/main.ts build|up|down');
+  console.error('usage: node test/cluster/main.ts build | up | down | images [DIR]');
   process.exitCode = 2;
 } else
   await command().catch((error: Error) => {
@@ -38,7 +39,7 @@ async function build(): Promise<void> {
 }
 
 async function up(): Promise<void> {
-  const cluster = (await OwnCluster.resume(NAME)) ?? (await startCluster({ name: NAME, kept: true, say }));
+  const cluster = await startCluster({ name: NAME, kept: true, say });
   say('the cluster is ready');
   for (const image of [await sidekeyImage(), await agentImage()]) {
     await cluster.loadImage(image);
@@ -49,6 +50,15 @@ async function up(): Promise<void> {
 
 async function down(): Promise<void> {
   await OwnCluster.remove(NAME);
-  if (await dockerAnswers()) await KindCluster.named(NAME).stop();
+  if (await dockerAnswers()) await KindCluster.remove(NAME);
   say('the cluster is gone');
+}
+
+/** For a cluster that is not ours, as files. */
+async function images(): Promise<void> {
+  const dir = process.argv[3] ?? IMAGES_DIR;
+  const made = [await sidekeyImage(), await agentImage()];
+  for (const [index, file] of writeImageFiles(dir, made).entries())
+    console.log(`${file}: ${made[index]!.name}, ${made[index]!.digest}`);
+  console.log(howToLoad(dir));
 }

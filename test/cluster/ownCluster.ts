@@ -171,6 +171,10 @@ export class OwnCluster implements Cluster {
     return join(this.#dir, 'kubeconfig');
   }
 
+  get outlivesRun(): boolean {
+    return this.#resumed;
+  }
+
   async client(user?: ClusterUser): Promise<KubeClient> {
     return this.plane.client(user);
   }

@@ -1,0 +1,90 @@
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { startCluster } from './cluster.ts';
+import { imageArchive } from './imageArchive.ts';
+import { KindCluster } from './kindCluster.ts';
+import { RootFilesystem } from './rootFilesystem.ts';
+
+/** Instead of kind and docker: writes down how it was called, and knows the clusters that were made. */
+const DOUBLE = `#!/bin/sh
+echo "$(basename "$0") $*" >>"$DOUBLE_DIR/calls"
+case "$1 $2" in
+  'create cluster') echo "$4" >>"$DOUBLE_DIR/clusters"; echo {} >"$6" ;;
+  'get clusters') cat "$DOUBLE_DIR/clusters" ;;
+  'delete cluster') : >"$DOUBLE_DIR/clusters" ;;
+  info*) echo 28.0.0 ;;
+esac
+`;
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'sidekey-kind-test-'));
+  mkdirSync(join(dir, 'bin'));
+  writeFileSync(join(dir, 'clusters'), '');
+  for (const name of ['kind', 'docker']) {
+    writeFileSync(join(dir, 'bin', name), DOUBLE);
+    chmodSync(join(dir, 'bin', name), 0o755);
+  }
+  vi.stubEnv('PATH', `${join(dir, 'bin')}:${process.env.PATH}`);
+  vi.stubEnv('DOUBLE_DIR', dir);
+  vi.stubEnv('KUBECONFIG', undefined);
+  vi.stubEnv('SIDEKEY_E2E_KUBECONFIG', undefined);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const calls = () => {
+  const all = readFileSync(join(dir, 'calls'), 'utf8').trimEnd().split('\n');
+  writeFileSync(join(dir, 'calls'), '');
+  return all.map((call) => call.split(' ').slice(0, 3).join(' '));
+};
+const image = () => imageArchive({ name: 'sidekey.test/x:1', layers: [new RootFilesystem().file('/a', 'a').layer] });
+
+test('a cluster by kind that was made for a run ends with it', async () => {
+  const cluster = await startCluster({ name: `own-${process.pid}` });
+  expect(cluster).toBeInstanceOf(KindCluster);
+  expect(cluster.outlivesRun).toBe(false);
+  await cluster.stop();
+  expect(calls()).toContain('kind delete cluster');
+});
+
+test('a cluster by kind that is kept is known by its KUBECONFIG, takes images, and is left as it is', async () => {
+  const name = `kept-${process.pid}`;
+  const { kubeconfigFile } = await startCluster({ name, kept: true });
+  expect(calls()).toContain('kind create cluster');
+  // As `make cluster` once more.
+  await startCluster({ name, kept: true });
+  expect(calls()).not.toContain('kind create cluster');
+
+  vi.stubEnv('KUBECONFIG', kubeconfigFile);
+  const found = await startCluster();
+  expect(found).toBeInstanceOf(KindCluster);
+  expect(found.outlivesRun).toBe(true);
+  const { digest } = image();
+  expect(await found.loadImage(image())).toBe(`sidekey.test/x@${digest}`);
+  await found.stop();
+  expect(calls()).toEqual([
+    'kind get clusters',
+    'kind load image-archive',
+    `docker exec sidekey-${name}-control-plane`,
+  ]);
+
+  await KindCluster.remove(name);
+  expect(calls()).toEqual(['kind delete cluster']);
+});
+
+test('a cluster of somebody else is given images by its owner only, and says how', async () => {
+  const kubeconfigFile = join(dir, 'kubeconfig');
+  vi.stubEnv('KUBECONFIG', kubeconfigFile);
+  const cluster = await startCluster();
+  expect(cluster.outlivesRun).toBe(true);
+  await expect(cluster.loadImage(image())).rejects.toThrow(
+    /sidekey\.test\/x:1[\s\S]*make cluster-images[\s\S]*images import[\s\S]*SIDEKEY_E2E_IMAGES=loaded/,
+  );
+  vi.stubEnv('SIDEKEY_E2E_IMAGES', 'loaded');
+  expect(await cluster.loadImage(image())).toBe('sidekey.test/x:1');
+});
