@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cluster cluster-images cluster-down e2e conformance-store chaos bench bench-store bench-cluster fuzz goldens generate build clean
+.PHONY: help demo test check cluster cluster-images cluster-clean cluster-down e2e conformance-store chaos bench bench-store bench-cluster fuzz goldens generate build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 26
@@ -29,6 +29,9 @@ cluster: $(INSTALLED) ## A Kubernetes cluster with our image: kind, or our own w
 
 cluster-images: $(INSTALLED) ## The images that the tests need in a cluster of yours, as archives in .cache/images (DIR=…)
 	@node test/cluster/main.ts images $(DIR)
+
+cluster-clean: $(INSTALLED) ## Take from the cluster of KUBECONFIG what a run of the tests left that was cut short
+	@node test/cluster/main.ts clean
 
 cluster-down: $(INSTALLED) ## End it, and all that it started
 	@node test/cluster/main.ts down

@@ -1,15 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KubeClient } from '../../lib/kube/client.ts';
-import { type Cluster, startCluster } from '../cluster/cluster.ts';
-import { helm, SYSTEM_NAMESPACE, valuesOf } from '../cluster/e2e/release.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import { makeNamespace } from '../cluster/e2e/madeNamespace.ts';
+import { installRelease, SYSTEM_NAMESPACE } from '../cluster/e2e/release.ts';
+import { leave } from '../cluster/e2e/traces.ts';
 import { hostOf, NETWORKS, startUpstream, UPSTREAM_NAMESPACE } from '../cluster/e2e/upstreamPod.ts';
-import { agentImage, sidekeyImage } from '../cluster/images.ts';
+import { startVacantCluster } from '../cluster/e2e/vacantCluster.ts';
 
 export const NAMESPACE = 'bench';
 export const SECRET = 'key';
 /** What agents of the bench call. */
 export const TARGET = `https://${hostOf('api')}`;
-const CHARTS = new URL('../../charts/', import.meta.url).pathname;
 const POLL_MS = 100;
 
 /** A cluster with Sidekey in it, an upstream, and one Integration for the agents of the bench. */
@@ -17,32 +18,28 @@ export class Installed {
   readonly cluster: Cluster;
   readonly client: KubeClient;
   readonly agentImage: string;
+  readonly #say: (line: string) => void;
 
-  private constructor(cluster: Cluster, client: KubeClient, image: string) {
+  private constructor(cluster: Cluster, client: KubeClient, image: string, say: (line: string) => void) {
     this.cluster = cluster;
     this.client = client;
     this.agentImage = image;
+    this.#say = say;
   }
 
   static async start(say: (line: string) => void): Promise<Installed> {
-    const cluster = await startCluster({ say });
+    const { agent, cluster, sidekey } = await startVacantCluster(say);
     try {
-      const image = await cluster.loadImage(await sidekeyImage());
-      const agent = await cluster.loadImage(await agentImage());
       const { caPem } = await startUpstream(cluster, agent);
       say('the upstream is ready; Sidekey is installed …');
-      await helm(cluster, ['install', 'sidekey-crds', `${CHARTS}sidekey-crds`, '--namespace', 'default']);
-      await helm(cluster, [
-        ...['install', 'sidekey', `${CHARTS}sidekey`, '--namespace', SYSTEM_NAMESPACE, '--create-namespace'],
-        ...valuesOf({ image, extraCaPem: caPem }),
-        // What a pod asks for must not be what ends a rollout on a node of two cores.
-        ...['--set', 'sidecar.resources.requests.cpu=1m', '--wait', '--timeout', '180s'],
-      ]);
-      const installed = new Installed(cluster, await cluster.client(), agent);
+      // What a pod asks for must not be what ends a rollout on a node of two cores.
+      const flags = ['--set', 'sidecar.resources.requests.cpu=1m'];
+      await installRelease(cluster, { image: sidekey, extraCaPem: caPem }, flags);
+      const installed = new Installed(cluster, await cluster.client(), agent, say);
       await installed.#prepare();
       return installed;
     } catch (error) {
-      await cluster.stop();
+      await leave(cluster, say).catch((left: Error) => say(left.message));
       throw error;
     }
   }
@@ -116,7 +113,7 @@ export class Installed {
   }
 
   stop(): Promise<void> {
-    return this.cluster.stop();
+    return leave(this.cluster, this.#say);
   }
 
   async #prepare(): Promise<void> {
@@ -125,7 +122,7 @@ export class Installed {
       kind,
       metadata: { name: 'key', namespace: NAMESPACE },
     });
-    await this.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } });
+    await makeNamespace(this.cluster, NAMESPACE);
     await this.kubectl(
       ...['-n', NAMESPACE, 'create', 'rolebinding', 'sidekey', '--clusterrole=sidekey-secret-reader'],
       `--serviceaccount=${SYSTEM_NAMESPACE}:sidekey-operator`,

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type BinaryName, binaries, clientBinary } from './binaries.ts';
 import { startCluster } from './cluster.ts';
+import { leave } from './e2e/traces.ts';
 import { howToLoad, IMAGES_DIR, writeImageFiles } from './imageFiles.ts';
 import { agentImage, sidekeyImage } from './images.ts';
 import { dockerAnswers, KindCluster } from './kindCluster.ts';
@@ -18,10 +19,10 @@ const fromMs = performance.now();
 const say = (line: string) =>
   console.error(`${((performance.now() - fromMs) / 1000).toFixed(0).padStart(4)} s  ${line}`);
 
-const commands: Record<string, () => Promise<void>> = { build, up, down, images };
+const commands: Record<string, () => Promise<void>> = { build, up, down, images, clean };
 const command = commands[process.argv[2] ?? ''];
 if (command === undefined) {
-  console.error('usage: node test/cluster/main.ts build | up | down | images [DIR]');
+  console.error('usage: node test/cluster/main.ts build | up | down | images [DIR] | clean');
   process.exitCode = 2;
 } else
   await command().catch((error: Error) => {
@@ -61,4 +62,10 @@ async function images(): Promise<void> {
   for (const [index, file] of writeImageFiles(dir, made).entries())
     console.log(`${file}: ${made[index]!.name}, ${made[index]!.digest}`);
   console.log(howToLoad(dir));
+}
+
+/** For when nobody else did. */
+async function clean(): Promise<void> {
+  if (!process.env.KUBECONFIG) throw new Error('name the cluster to take traces of runs from by KUBECONFIG');
+  await leave(await startCluster(), say);
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { run } from '../kubectl.ts';
+import { makeNamespace } from './madeNamespace.ts';
 import { hostOf } from './upstreamPod.ts';
 import { until, World } from './world.ts';
 
@@ -45,7 +46,7 @@ test('doctor finds nothing, and then what is broken', async () => {
   const binding = 'validatingadmissionpolicybinding/sidekey-exec';
   const kept = await world.kubectl(['get', binding, '-o', 'json']);
   await world.kubectl(['delete', binding]);
-  await world.kubectl(['create', 'namespace', 'unread']);
+  await makeNamespace(world.cluster, 'unread');
   await world.apply({
     apiVersion: 'sidekey.dev/v1alpha1',
     kind: 'Credential',

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { deniedBy } from '../../policies/deniedBy.ts';
+import { MADE } from './madeNamespace.ts';
 import { hostOf } from './upstreamPod.ts';
 import { World } from './world.ts';
 
@@ -7,7 +8,7 @@ const ALICE = { name: 'alice' };
 const DEVELOPER = {
   apiVersion: 'rbac.authorization.k8s.io/v1',
   kind: 'ClusterRole',
-  metadata: { name: 'e2e-developer' },
+  metadata: { name: 'e2e-developer', labels: MADE },
   rules: [
     {
       apiGroups: ['sidekey.dev'],

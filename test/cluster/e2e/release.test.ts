@@ -45,11 +45,11 @@ test("the block at the end of the release's notes shows a credential arrive that
   const { code, stderr, stdout } = await run('bash', ['-ec', `export PATH='${path}'\n${script}`], {
     kubeconfigFile: world.cluster.kubeconfigFile,
   });
+  await world.kubectl(['delete', 'namespace', 'sidekey-demo', '--ignore-not-found', '--timeout=90s']);
   expect(code, stderr).toBe(0);
   expect(stdout).toMatch(
     /the agent sent no Authorization; the upstream got Authorization: Bearer demo-… \(36 characters\)/,
   );
-  await world.kubectl(['delete', 'namespace', 'sidekey-demo', '--timeout=90s']);
 });
 
 test('helm test passes', async () => {

@@ -2,6 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Cluster } from '../cluster.ts';
+import { makeNamespace } from './madeNamespace.ts';
 
 export const SYSTEM_NAMESPACE = 'sidekey-system';
 const CHARTS = new URL('../../../charts/', import.meta.url).pathname;
@@ -12,17 +13,27 @@ export interface ReleaseOptions {
   extraCaPem: string;
 }
 
-/** What a person would do by docs/kubernetes/quickstart.md. @throws Error with what helm says */
-export async function installRelease(cluster: Cluster, options: ReleaseOptions): Promise<void> {
+/** What a person would do by docs/kubernetes/quickstart.md, in a namespace marked as ours. @throws Error with what helm says */
+export async function installRelease(
+  cluster: Cluster,
+  options: ReleaseOptions,
+  flags: readonly string[] = [],
+): Promise<void> {
+  await makeNamespace(cluster, SYSTEM_NAMESPACE);
   await helm(cluster, ['install', 'sidekey-crds', join(CHARTS, 'sidekey-crds'), '--namespace', 'default']);
-  await installSidekey(cluster, options);
+  await installSidekey(cluster, options, flags);
 }
 
 /** The same where the kinds are there. */
-export async function installSidekey(cluster: Cluster, options: ReleaseOptions): Promise<void> {
+export async function installSidekey(
+  cluster: Cluster,
+  options: ReleaseOptions,
+  flags: readonly string[] = [],
+): Promise<void> {
   await helm(cluster, [
-    ...['install', 'sidekey', join(CHARTS, 'sidekey'), '--namespace', SYSTEM_NAMESPACE, '--create-namespace'],
+    ...['install', 'sidekey', join(CHARTS, 'sidekey'), '--namespace', SYSTEM_NAMESPACE],
     ...valuesOf(options),
+    ...flags,
     ...['--wait', '--timeout', '180s'],
   ]);
 }

@@ -1,9 +1,10 @@
 import { rmSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
-import { type Cluster, startCluster } from '../cluster.ts';
-import { agentImage, sidekeyImage } from '../images.ts';
+import type { Cluster } from '../cluster.ts';
 import { installRelease } from './release.ts';
+import { leave } from './traces.ts';
 import { startUpstream } from './upstreamPod.ts';
+import { startVacantCluster } from './vacantCluster.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -17,18 +18,14 @@ declare module 'vitest' {
 /** Where everything is kept that tells why a run failed. */
 const LOGS = new URL('../../../.cache/e2e-logs/', import.meta.url).pathname;
 
-/** From nothing to a cluster with Sidekey in it, and an upstream. */
+/** From nothing to a cluster with Sidekey in it, and an upstream; and back to nothing. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const fromMs = performance.now();
   const say = (line: string) =>
     console.error(`${((performance.now() - fromMs) / 1000).toFixed(0).padStart(4)} s  ${line}`);
   rmSync(LOGS, { recursive: true, force: true });
-  const cluster = await startCluster({ say });
-  say('the cluster is ready');
+  const { agent, cluster, sidekey } = await startVacantCluster(say);
   try {
-    const sidekey = await cluster.loadImage(await sidekeyImage());
-    const agent = await cluster.loadImage(await agentImage());
-    say('the images are loaded');
     const { caPem } = await startUpstream(cluster, agent);
     await installRelease(cluster, { image: sidekey, extraCaPem: caPem });
     say('Sidekey is installed');
@@ -38,12 +35,12 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide('extraCaPem', caPem);
   } catch (error) {
     await keepLogs(cluster, say);
-    await cluster.stop();
+    await leave(cluster, say).catch((left: Error) => say(left.message));
     throw error;
   }
   return async () => {
     if (project.vitest.state.getCountOfFailedTests() > 0) await keepLogs(cluster, say);
-    await cluster.stop();
+    await leave(cluster, say);
   };
 }
 

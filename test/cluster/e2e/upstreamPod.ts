@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createUpstreamCa } from '../../upstreams/tls.ts';
 import type { Cluster } from '../cluster.ts';
+import { makeNamespace } from './madeNamespace.ts';
 
 export const UPSTREAM_NAMESPACE = 'world';
 /** Names of Services, each of which leads to the one upstream. */
@@ -17,7 +18,6 @@ export async function startUpstream(cluster: Cluster, image: string): Promise<{ 
   const metadata = { name: 'upstream', namespace: UPSTREAM_NAMESPACE };
   const labels = { app: 'upstream' };
   const objects = [
-    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: UPSTREAM_NAMESPACE } },
     {
       apiVersion: 'v1',
       kind: 'Secret',
@@ -69,6 +69,7 @@ export async function startUpstream(cluster: Cluster, image: string): Promise<{ 
       },
     })),
   ];
+  await makeNamespace(cluster, UPSTREAM_NAMESPACE);
   const applied = await cluster.kubectl(['apply', '-f', '-'], {
     input: objects.map((o) => JSON.stringify(o)).join('\n---\n'),
   });

@@ -19,6 +19,8 @@ export default defineConfig({
     sequence: { sequencer: Order },
     testTimeout: 120_000,
     hookTimeout: 180_000,
+    // What was installed is taken away then, from a cluster that stays.
+    teardownTimeout: 400_000,
     pool: 'forks',
     reporters: ['default'],
   },

@@ -6,6 +6,7 @@ import type { ClusterUser } from '../authority.ts';
 import { clientBinary } from '../binaries.ts';
 import { type Cluster, startCluster } from '../cluster.ts';
 import { type CommandResult, run } from '../kubectl.ts';
+import { makeNamespace } from './madeNamespace.ts';
 import { SYSTEM_NAMESPACE } from './release.ts';
 import { hostOf, NETWORKS, UPSTREAM_NAMESPACE } from './upstreamPod.ts';
 
@@ -71,7 +72,7 @@ export class World {
 
   /** A namespace whose Secrets the operator may read. */
   async namespace(name: string, labels: Record<string, string> = {}): Promise<void> {
-    await this.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } });
+    await makeNamespace(this.cluster, name, labels);
     await this.kubectl([
       ...['-n', name, 'create', 'rolebinding', 'sidekey', '--clusterrole=sidekey-secret-reader'],
       `--serviceaccount=${SYSTEM_NAMESPACE}:sidekey-operator`,
