@@ -1,10 +1,20 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import parts from '../../rolldown.config.ts';
+import { sidekeyImage } from '../cluster/images.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const containerfile = readFileSync(join(ROOT, 'Containerfile'), 'utf8');
@@ -50,6 +60,55 @@ test.runIf(process.getuid?.() === 0)(
     expect(digestOf(assemble('two'))).toBe(digestOf(image));
   },
 );
+
+test.runIf(process.getuid?.() === 0)(
+  'the image that the tests put into clusters has the same paths, owners, modes and users, and starts the same way',
+  async () => {
+    const image = assemble('built');
+    const { config, root } = await unpacked();
+    expect(inventoryOf(root)).toEqual(inventoryOf(image));
+    for (const file of ['etc/passwd', 'etc/group', 'etc/nsswitch.conf'])
+      expect(readFileSync(join(root, file), 'utf8')).toBe(readFileSync(join(image, file), 'utf8'));
+    const instruction = (name: string) =>
+      containerfile
+        .match(new RegExp(`^${name} (.*)$`, 'gm'))
+        ?.at(-1)
+        ?.slice(name.length + 1);
+    expect(config).toMatchObject({
+      User: instruction('USER'),
+      WorkingDir: instruction('WORKDIR'),
+      Entrypoint: JSON.parse(instruction('ENTRYPOINT')!),
+    });
+  },
+  120_000,
+);
+
+interface Unpacked {
+  root: string;
+  config: object;
+}
+
+/** The image of test/cluster/images.ts, as a runtime would mount it. */
+async function unpacked(): Promise<Unpacked> {
+  const [archive, root] = [join(dir, 'archive'), join(dir, 'root')];
+  for (const path of [archive, root]) mkdirSync(path);
+  execFileSync('tar', ['-xf', '-', '-C', archive], { input: (await sidekeyImage()).archive });
+  const json = (file: string) => JSON.parse(readFileSync(join(archive, file), 'utf8'));
+  const [manifest] = json('manifest.json') as [{ Config: string; Layers: string[] }];
+  for (const layer of manifest.Layers) execFileSync('tar', ['-xpf', join(archive, layer), '-C', root]);
+  return { root, config: json(manifest.Config).config };
+}
+
+/** What is at each path: its type and mode, its owner, and where a link leads. */
+function inventoryOf(image: string): Record<string, string> {
+  const paths = readdirSync(image, { recursive: true, encoding: 'utf8' }).sort();
+  const described = paths.map((path) => {
+    const stat = lstatSync(join(image, path));
+    const target = stat.isSymbolicLink() ? ` ${readlinkSync(join(image, path))}` : '';
+    return [`/${path}`, `${stat.mode.toString(8)} ${stat.uid}:${stat.gid}${target}`];
+  });
+  return Object.fromEntries(described);
+}
 
 function digestOf(image: string): string {
   const archive = execFileSync('tar', ['--sort=name', '-cf', '-', '-C', image, '.'], { maxBuffer: 1 << 30 });

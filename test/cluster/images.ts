@@ -15,8 +15,8 @@ export const AGENT_IMAGE = 'sidekey.test/agent:dev';
 const ROOT = new URL('../../', import.meta.url).pathname;
 const NODE = `${ROOT}node_modules/node/bin/node`;
 const CA_CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
-/** Of the parts but the sidecar; and that of the sidecar. */
-const USERS = [0, 65_532, 64_000];
+/** Root; that of the sidecar; and that of the other parts. */
+const USERS = [0, 64_000, 65_532];
 const AGENT_TOOLS = ['cat', 'env', 'false', 'grep', 'head', 'id', 'ls', 'sleep', 'tail', 'touch', 'true', 'wc'];
 /** Of Python's library, what no client needs. */
 const NOT_OF_PYTHON = /\/(__pycache__|test|idlelib|lib2to3|tkinter|turtledemo|ensurepip|distutils|config-[^/]*)$/;
@@ -28,7 +28,7 @@ export async function pauseImage(): Promise<Image> {
   return imageArchive({ name: PAUSE_IMAGE, layers: [layer], user: '65535', entrypoint: ['/pause'] });
 }
 
-/** The image of the product, from the sources as they are, as the Containerfile makes it but without its base image. */
+/** The image of the product, from the sources as they are, as the Containerfile makes it (test/chart/containerfile.test.ts compares them). */
 export async function sidekeyImage(): Promise<Image> {
   const programs = new RootFilesystem().program('/usr/sbin/nft');
   for (const { input, output } of parts as { input: string; output: { file: string } }[]) {
@@ -38,7 +38,12 @@ export async function sidekeyImage(): Promise<Image> {
     programs.file(output.file.replace(/^dist\//, '/sidekey/'), chunks[0].code);
   }
   programs.dir('/var/lib/sidekey', 0o700, 65_532);
-  return imageArchive({ name: SIDEKEY_IMAGE, layers: [nodeLayer(), programs.layer], user: '65532:65532' });
+  return imageArchive({
+    name: SIDEKEY_IMAGE,
+    layers: [nodeLayer(), programs.layer],
+    user: '65532:65532',
+    entrypoint: ['/usr/local/bin/node', '--disable-warning=ExperimentalWarning', '/sidekey/cli.mjs'],
+  });
 }
 
 /** An image for agents and upstreams: Node, the openai package, curl, Python and a shell. */

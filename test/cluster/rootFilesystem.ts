@@ -52,8 +52,14 @@ export class RootFilesystem {
   }
 
   get layer(): Buffer {
-    for (const library of sharedLibraries(this.#linked.splice(0))) this.file(library, readFileSync(library), 0o755);
+    for (const library of sharedLibraries(this.#linked.splice(0))) this.#library(library);
     return tar([...this.#entries.values()]);
+  }
+
+  /** Below /usr, with links to there, as Debian has it. */
+  #library(path: string): void {
+    for (const dir of ['lib', 'lib64']) this.dir(`/usr/${dir}`).link(`/${dir}`, `usr/${dir}`);
+    this.file(path.replace(/^\/(?=lib(64)?\/)/, '/usr/'), readFileSync(path), 0o755);
   }
 
   #put(path: string, entry: Omit<TarEntry, 'path'>): this {
