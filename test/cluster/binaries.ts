@@ -31,7 +31,7 @@ const GO_DIRS = ['/usr/local/go/bin', '/usr/lib/go/bin'];
 /**
  * Where the programs of a cluster are; those that are missing are built from source first, into a cache that all checkouts share.
  *
- * A cold build of all takes about ten minutes of two cores. `say` is told of each part that had to be built, with its seconds.
+ * A cold build of all takes about five minutes of two quiet cores, fifteen of two busy ones. `say` is told of each part that had to be built, with its seconds.
  *
  * @throws Error if Go is missing, or a build fails
  */
