@@ -24,7 +24,7 @@ check: $(INSTALLED) ## Types, lint, format, folder boundaries, unused code
 	@knip
 	@node crds/generate/main.ts --check
 
-cluster: $(INSTALLED) ## A Kubernetes cluster with our image: kind, or our own without Docker (Linux, root; 10 s, the first time 15 min)
+cluster: $(INSTALLED) ## A Kubernetes cluster with our image: kind, or our own without Docker (Linux, root; 10 s, the first time 5 to 15 min)
 	@node test/cluster/main.ts up
 
 cluster-images: $(INSTALLED) ## The images that the tests need in a cluster of yours, as archives in .cache/images (DIR=…)
@@ -36,7 +36,7 @@ cluster-clean: $(INSTALLED) ## Take from the cluster of KUBECONFIG what a run of
 cluster-down: $(INSTALLED) ## End it, and all that it started
 	@node test/cluster/main.ts down
 
-e2e: $(INSTALLED) ## The product on a real cluster: the one of KUBECONFIG, or a new one
+e2e: $(INSTALLED) ## The product on a real cluster: that of KUBECONFIG, by kind, or our own (6 min)
 	@vitest run --config test/cluster/e2e/vitest.config.ts
 
 conformance-store: $(INSTALLED) ## One suite for SQLite and PostgreSQL, then replicas and failover on a real server (2 min)
