@@ -6,15 +6,19 @@ import type { ObjectsAnswer } from '../../api/protocol.ts';
 import { KubeError } from '../../lib/kube/client.ts';
 import { json, SESSION, StoreClient } from '../store/storeClient.ts';
 import { KubeWorld, type OperatorReplica } from './kubeWorld.ts';
-import { eventually } from './operatorProcess.ts';
+import { within } from './operatorProcess.ts';
 
 const NS = 'storm';
 const OURS = 'sidekey.dev/store';
+const PASSING = 'example.com/passing';
 const FOREIGN = 'example.com/kept';
+/** Set once, before the storm: whoever drops it has not left alone what is not theirs. */
+const ANCHOR = 'example.com/anchor';
 const FOREIGN_CONDITION = 'Foreign';
 const NAMES = ['a', 'b', 'c'];
 const STORM_MS = 6_000;
 const REST_MS = 4_000;
+const SETTLE_SECONDS = 40;
 const KINDS = ['credentials', 'integrations'] as const;
 
 let world: KubeWorld;
@@ -29,10 +33,18 @@ beforeAll(async () => {
     await world.integration(NS, name, name);
   }
   await everyStatus('all are Ready', isRight);
+  for (const kind of KINDS)
+    for (const name of NAMES) {
+      const { apiVersion, kind: kindName } = await get(kind, name);
+      const metadata = { name, namespace: NS, finalizers: [ANCHOR], labels: { anchor: '' } };
+      await world.client.apply(pathOf(kind, name), { apiVersion, kind: kindName, metadata }, 'anchor');
+    }
 }, 120_000);
 afterAll(() => world?.stop());
 
 interface Stored {
+  apiVersion: string;
+  kind: string;
   metadata: {
     name: string;
     generation: number;
@@ -63,7 +75,7 @@ function isRight({ metadata, status }: Stored): boolean {
 
 async function everyStatus(what: string, check: (object: Stored) => boolean): Promise<void> {
   let wrong: Stored[] = [];
-  await eventually(what, async () => {
+  await within(SETTLE_SECONDS, what, async () => {
     wrong = (await all()).filter((object) => !check(object));
     return wrong.length === 0;
   }).catch((error: Error) => {
@@ -102,8 +114,8 @@ const WRITERS: Record<string, Writer> = {
   },
   'finalizers, patched from what was read': async (kind, name, n) => {
     const { metadata } = await get(kind, name);
-    const rest = (metadata.finalizers ?? []).filter((one) => !one.startsWith('example.com/'));
-    const finalizers = [...rest, FOREIGN, ...(n % 2 ? ['example.com/passing'] : [])];
+    const rest = (metadata.finalizers ?? []).filter((one) => one !== FOREIGN && one !== PASSING);
+    const finalizers = [...rest, FOREIGN, ...(n % 2 ? [PASSING] : [])];
     // Without a resourceVersion: what has changed since the read, such as our finalizer, is undone.
     return world.client.patch(pathOf(kind, name), { metadata: { finalizers } }, 'merge');
   },
@@ -182,7 +194,8 @@ test('in a storm of writes by others everything arrives, nothing foreign is touc
   await comesToRest();
   for (const object of await all()) {
     expect(isRight(object), JSON.stringify(object)).toBe(true);
-    expect(object.metadata.finalizers).toContain(FOREIGN);
+    expect(object.metadata.finalizers).toEqual(expect.arrayContaining([ANCHOR, FOREIGN]));
+    expect(object.metadata.labels?.anchor).toBe('');
     expect(object.metadata.labels?.round).toMatch(/^\d+$/);
     expect(object.metadata.annotations?.['example.com/round']).toMatch(/^\d+$/);
     expect(object.status?.conditions.map(({ type }) => type)).toContain('Foreign');
@@ -214,6 +227,14 @@ async function storeHolds(value: string): Promise<void> {
   }
   sidecar.close();
 }
+
+test('our finalizer that somebody has taken off comes back beside theirs', async () => {
+  const finalizers = [FOREIGN, ANCHOR, PASSING];
+  await world.client.patch(pathOf('credentials', 'b'), { metadata: { finalizers } }, 'merge');
+  const now = async () => (await get('credentials', 'b')).metadata.finalizers ?? [];
+  await within(SETTLE_SECONDS, 'ours is there', async () => (await now()).includes(OURS));
+  expect((await now()).toSorted()).toEqual([...finalizers, OURS].toSorted());
+});
 
 test('a status that somebody else has overwritten is told anew, though nothing that it is about has changed', async () => {
   for (const kind of KINDS) await WRITERS['our conditions, replaced in the status']!(kind, 'a', 1);
