@@ -18,7 +18,7 @@ type Remembered = { urlFile: string } | { variable: typeof VARIABLE };
  * @throws Usage, DatabaseUrlMissing
  */
 export function databaseUrlOf(context: Context, folder: Folder, urlFile?: string): string | undefined {
-  if (urlFile !== undefined) return urlIn(resolve(context.cwd, urlFile));
+  if (urlFile !== undefined) return databaseUrlIn(context, urlFile);
   const fromEnvironment = context.env[VARIABLE];
   if (fromEnvironment) return checked(fromEnvironment, VARIABLE);
   const remembered = readRemembered(folder);
@@ -27,6 +27,11 @@ export function databaseUrlOf(context: Context, folder: Folder, urlFile?: string
   throw new CliError('DatabaseUrlMissing', `the store of ${folder.path} is in PostgreSQL, and ${VARIABLE} is not set`, {
     next: `set it, or remove ${placeFile(folder)} if the store is in the state directory again`,
   });
+}
+
+/** URL of a PostgreSQL database that a file holds, and nothing else. @throws Usage */
+export function databaseUrlIn(context: Context, file: string): string {
+  return urlIn(resolve(context.cwd, file));
 }
 
 /** For the commands that come after: the file, or that there is a variable; never the URL. */

@@ -7,7 +7,7 @@ import { errorCode, errorText } from '../../lib/errors.ts';
 import { keyOfPassphrase, newScryptParameters } from '../../store/backup/passphrase.ts';
 import { inspectBackup, type RestoreOptions, type RestoreReport, restoreBackup } from '../../store/backup/restore.ts';
 import type { Context } from '../context.ts';
-import { databaseUrlOf } from '../database.ts';
+import { databaseUrlIn, databaseUrlOf, rememberDatabase } from '../database.ts';
 import { CliError, usageError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
 import { findFolder, folderAt } from '../folder.ts';
@@ -49,11 +49,19 @@ export async function backUp(context: Context, file: string, flags: { under: 'pa
   );
 }
 
+export interface RestoreFlags {
+  force?: boolean;
+  dryRun?: boolean;
+  kek?: string;
+  databaseUrlFile?: string;
+  replacedDatabaseUrlFile?: string;
+}
+
 /** Puts the folder's store, which must not run, into the state of a backup. */
 export async function restore(
   context: Context,
   file: string,
-  flags: Omit<KekPlaceFlags, 'place'> & { force?: boolean; dryRun?: boolean; kek?: string },
+  flags: Omit<KekPlaceFlags, 'place'> & RestoreFlags,
 ): Promise<void> {
   const folder = context.dir === undefined ? findFolder(context) : folderAt(resolve(context.cwd, context.dir));
   const kek = kekPlaceOf(context.cwd, { ...flags, place: flags.kek }, '--kek');
@@ -69,7 +77,8 @@ export async function restore(
       warn: (_details: object, message: string) => context.warn(message),
       error: (_details: object, message: string) => context.warn(message),
     },
-    databaseUrl: databaseUrlOf(context, folder),
+    databaseUrl: databaseUrlOf(context, folder, flags.databaseUrlFile),
+    replacedUrl: flags.replacedDatabaseUrlFile && databaseUrlIn(context, flags.replacedDatabaseUrlFile),
     kek: kek ?? keptKekPlace(folder),
   };
   try {
@@ -77,6 +86,7 @@ export async function restore(
     else {
       const report = await restoreBackup(options);
       rememberKekPlace(folder, kek);
+      rememberDatabase(context, folder, flags.databaseUrlFile);
       show(context, report);
     }
   } catch (error) {

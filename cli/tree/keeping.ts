@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import type { RestoreFlags } from '../commands/backup.ts';
 import { Context } from '../context.ts';
 import { EXIT } from '../exitCodes.ts';
 import { helpTail } from '../help.ts';
@@ -73,7 +74,12 @@ function addRestore(program: Command): void {
     )
     .argument('<FILE>', 'as `sidekey backup` wrote it')
     .option('--force', 'replace the store that is there, and take over from it what was revoked since the backup')
-    .option('--dry-run', 'only check the file and say what is in it');
+    .option('--dry-run', 'only check the file and say what is in it')
+    .option('--database-url-file <FILE>', 'into the PostgreSQL database whose URL this file holds, which must be empty')
+    .option(
+      '--replaced-database-url-file <FILE>',
+      'take over what was revoked since the backup from the PostgreSQL database whose URL this file holds',
+    );
   for (const option of kekOptions()) restoring.addOption(option);
   restoring
     .addOption(dirOption())
@@ -82,7 +88,7 @@ function addRestore(program: Command): void {
       'after',
       helpTail({
         about: [
-          'With SIDEKEY_DATABASE_URL=postgres://… it is restored into that database, which must be empty.',
+          'SIDEKEY_DATABASE_URL=postgres://… does what --database-url-file does; commands that come later go there too.',
           'What comes out is under the key at --kek, and a backup under the KEK is opened by it.',
           ...KEK_PLACE_HELP,
         ].join('\n'),
@@ -93,11 +99,15 @@ function addRestore(program: Command): void {
             'sidekey restore --dir agents --kek secret:/run/kek /backup/sidekey-monday',
             'under keys of a mounted Secret',
           ],
+          [
+            'sidekey restore --database-url-file new --replaced-database-url-file old /backup/sidekey-monday',
+            'what old revoked stays revoked',
+          ],
         ],
         exits: [EXIT.ok, EXIT.failed, EXIT.usage, EXIT.notRunning, EXIT.refused],
       }),
     )
-    .action(async (file: string, flags: Flags & KekFlags & { force?: boolean; dryRun?: boolean }) => {
+    .action(async (file: string, flags: Flags & KekFlags & RestoreFlags) => {
       const { restore } = await import('../commands/backup.ts');
       await restore(new Context(flags), file, flags);
     });

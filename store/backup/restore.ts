@@ -25,12 +25,15 @@ import { epochOf, setEpoch, setVersionFloor, VERSION_JUMP, versionFloor } from '
 import type { BackupHeader } from './header.ts';
 import { importRows, markRestored } from './importRows.ts';
 import { keyOfPassphrase } from './passphrase.ts';
+import { openReplaced } from './replaced.ts';
 
 export interface RestoreOptions {
   path: string;
   files: StateFiles;
   /** postgres://…; without one it is restored into the state directory. */
   databaseUrl?: string | undefined;
+  /** postgres://… of the database that is replaced, which is read and left as it is; without one that in the state directory. */
+  replacedUrl?: string | undefined;
   kek?: KekSpec | undefined;
   /** Asked for if the backup is sealed by one. */
   passphrase: () => Promise<Buffer>;
@@ -55,7 +58,9 @@ export interface RestoreReport {
 }
 
 /** Reads a backup to its end without changing anything. @throws BackupForeign, BackupWrongKey, BackupDamaged, KekMissing */
-export function inspectBackup(options: Omit<RestoreOptions, 'force' | 'databaseUrl'>): Promise<BackupFile> {
+export function inspectBackup(
+  options: Omit<RestoreOptions, 'force' | 'databaseUrl' | 'replacedUrl'>,
+): Promise<BackupFile> {
   return BackupFile.verify(options.path, (header) => keyOf(header, options));
 }
 
@@ -63,7 +68,7 @@ export function inspectBackup(options: Omit<RestoreOptions, 'force' | 'databaseU
  * Puts the store into the state of the backup, in a new epoch: sessions, identities, join tokens and leases of before are void,
  * revocations stay, versions go on above every one that was ever given.
  *
- * @throws RestoreRefused, StoreRunning, and as `inspectBackup`: nothing was changed then
+ * @throws RestoreRefused (also where the database at `replacedUrl` cannot be read), StoreRunning, and as `inspectBackup`: nothing was changed then
  */
 export async function restoreBackup(options: RestoreOptions): Promise<RestoreReport> {
   const { databaseUrl, files, force, log } = options;
@@ -71,7 +76,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
   const there = databaseUrl === undefined && existsSync(files.database);
   if (there && !force) throw storeError('RestoreRefused');
   mkdirSync(files.dir, { recursive: true, mode: 0o700 });
-  const old = there ? await openOld(options) : undefined;
+  const old = await openOld(options, backup, there);
   const place = databaseUrl === undefined ? `${files.database}.restoring` : undefined;
   if (place !== undefined) removeDatabase(place);
   const newKekFile = missingKekFile(options);
@@ -163,7 +168,10 @@ async function begin(restore: {
   });
 }
 
-async function keyOf(header: BackupHeader, options: Omit<RestoreOptions, 'force' | 'databaseUrl'>): Promise<Buffer> {
+async function keyOf(
+  header: BackupHeader,
+  options: Omit<RestoreOptions, 'force' | 'databaseUrl' | 'replacedUrl'>,
+): Promise<Buffer> {
   if ('passphrase' in header.key) return keyOfPassphrase(await options.passphrase(), header.key.passphrase);
   const { id, sealed } = header.key.kek;
   const missing = missingKekFile(options);
@@ -221,8 +229,14 @@ function kekOf({ files, kek }: Pick<RestoreOptions, 'files' | 'kek'>): KekSpec {
   }
 }
 
-/** The store that is replaced, if its database can still be read. @throws StoreRunning */
-async function openOld({ files, log }: RestoreOptions): Promise<Repository | undefined> {
+/** The store that is replaced, if there is one whose database can still be read. @throws StoreRunning, RestoreRefused */
+async function openOld(
+  { files, log, replacedUrl }: RestoreOptions,
+  backup: BackupFile,
+  there: boolean,
+): Promise<Repository | undefined> {
+  if (replacedUrl !== undefined) return openReplaced({ url: replacedUrl, files, log, backup });
+  if (!there) return undefined;
   try {
     return await openRepository({ files, log, fatal: () => {} });
   } catch (error) {

@@ -183,6 +183,39 @@ test('after a rotation of the KEK the other replica is sealed until the key file
   expect(await at(second, 'credential', 'set', 'api-key')).toMatchObject({ code: 0 });
 });
 
+test('restore into another database takes over from the replaced one what was revoked since the backup, or refuses', {
+  timeout: 90_000,
+}, async () => {
+  await started(first);
+  expect(await at(first, 'credential', 'set', 'api-key')).toMatchObject({ code: 0 });
+  const backup = join(first.path, 'backup');
+  const passphrase = { input: 'correct horse battery staple' };
+  expect(await sidekey(['backup', backup, '--dir', first.path], passphrase)).toMatchObject({ code: 0 });
+  expect(await at(first, 'revoke', 'credential', 'api-key')).toMatchObject({ code: 0 });
+  second.write('new', `${await server.newDatabase()}\n`);
+  const restore = (old: string) =>
+    sidekey(
+      [
+        ...['restore', backup, '--dir', second.path, '--database-url-file', join(second.path, 'new')],
+        ...['--replaced-database-url-file', old],
+      ],
+      passphrase,
+    );
+  const running = await restore(join(second.path, 'url'));
+  expect(running).toMatchObject({ code: 4, stderr: expect.stringContaining('runs still') });
+  for (const up of ups.splice(0)) await up.stop();
+  expect(await restore('nowhere')).toMatchObject({ code: 2 });
+  const unreadable = await restore(second.write('unreadable', server.url('nowhere')));
+  expect(unreadable).toMatchObject({ code: 4, stderr: expect.stringContaining('cannot be read') });
+  expect(unreadable.stderr).not.toContain(server.password);
+  const restored = await restore(join(second.path, 'url'));
+  expect(restored).toMatchObject({ code: 0, stdout: expect.stringContaining('was replaced: 1 revocations') });
+  expect(await at(second, 'audit', 'verify')).toMatchObject({ code: 0 });
+  // The restore remembers which database it was.
+  ups.push(await Up.serving(second.path, ['--no-operator']));
+  expect(await at(second, 'revoke', 'list')).toMatchObject({ stdout: expect.stringContaining('default/api-key') });
+});
+
 test('what is no URL of a database is a usage error that does not quote it', async () => {
   first.write('url', 'mysql://root:hunter2@db');
   for (const { code, stderr } of [
