@@ -1,6 +1,13 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
+/** What is held of one connection; `answers` is undefined until that connection has said `text`. */
+interface Hold {
+  text: string;
+  held: () => void;
+  answers: { client: Socket; bytes: Buffer }[] | undefined;
+}
+
 /** A line to the server that a test can cut. */
 export class TcpProxy {
   wasDeaf = false;
@@ -12,6 +19,7 @@ export class TcpProxy {
   readonly #sockets = new Set<Socket>();
   #isCut = false;
   #deafAt: string | undefined;
+  #hold: Hold | undefined;
 
   private constructor(to: number, server: ReturnType<typeof createServer>) {
     this.#to = to;
@@ -44,6 +52,19 @@ export class TcpProxy {
     this.#deafAt = text;
   }
 
+  /** Holds the answers to the next connection that says this; resolves once they are held. They come with `release`. */
+  holdAt(text: string): Promise<void> {
+    return new Promise((held) => {
+      this.#hold = { text, held, answers: undefined };
+    });
+  }
+
+  release(): void {
+    const { answers } = this.#hold ?? {};
+    this.#hold = undefined;
+    for (const { client, bytes } of answers ?? []) client.write(bytes);
+  }
+
   close(): void {
     this.cut();
     this.#server.close();
@@ -63,6 +84,7 @@ export class TcpProxy {
     }
     if (this.#isCut) client.destroy();
     let deaf = false;
+    let hold: Hold | undefined;
     client.on('data', (bytes) => {
       if (this.#deafAt !== undefined && bytes.includes(this.#deafAt)) {
         this.#deafAt = undefined;
@@ -70,10 +92,19 @@ export class TcpProxy {
         this.wasDeaf = true;
         setTimeout(() => client.destroy(), 300);
       }
+      if (this.#hold !== undefined && this.#hold.answers === undefined && bytes.includes(this.#hold.text)) {
+        hold = this.#hold;
+        hold.answers = [];
+        hold.held();
+      }
       server.write(bytes);
     });
-    server.on('data', (bytes) => {
+    server.on('data', (bytes: Buffer) => {
       if (deaf) return;
+      if (hold !== undefined && hold === this.#hold) {
+        hold.answers!.push({ client, bytes });
+        return;
+      }
       if (this.delayMs === 0) client.write(bytes);
       else setTimeout(() => client.write(bytes), this.delayMs);
     });

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { request as httpRequest } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import { createInterface } from 'node:readline';
-import type { AuditEntry, AuditHead, JoinTokenAnswer, JoinTokenRequest } from '../../api/admin.ts';
+import type { AuditChain, AuditEntry, AuditHead, JoinTokenAnswer, JoinTokenRequest } from '../../api/admin.ts';
 import { encodeFields, MATERIAL_CONTENT_TYPE } from '../../api/fields.ts';
 import type { JoinAnswer, SessionEvent } from '../../api/protocol.ts';
 import { type AuditVerdict, verifyAudit } from '../../lib/auditVerify.ts';
@@ -128,8 +128,8 @@ export function admin(store: StoreProcess, method: string, path: string, body?: 
   return send(httpRequest({ socketPath: store.adminSocket, method, path, agent: false }), body);
 }
 
-export async function auditOf(store: StoreProcess): Promise<AuditEntry[]> {
-  const { body } = await admin(store, 'GET', '/v1/admin/audit');
+export async function auditOf(store: StoreProcess, chain?: string): Promise<AuditEntry[]> {
+  const { body } = await admin(store, 'GET', `/v1/admin/audit${chain === undefined ? '' : `?chain=${chain}`}`);
   return body
     .toString()
     .split('\n')
@@ -140,6 +140,24 @@ export async function auditOf(store: StoreProcess): Promise<AuditEntry[]> {
 export async function verified(store: StoreProcess): Promise<AuditVerdict> {
   const head = (await admin(store, 'GET', '/v1/admin/audit/head')).json<AuditHead>();
   return verifyAudit(await auditOf(store), [head]);
+}
+
+/** All chains of the audit, of all replicas. */
+export async function auditOfAll(store: StoreProcess): Promise<AuditEntry[]> {
+  const entries: AuditEntry[] = [];
+  for (const { chain } of await chainsOf(store)) entries.push(...(await auditOf(store, chain)));
+  return entries;
+}
+
+export async function verifiedAll(store: StoreProcess): Promise<AuditVerdict> {
+  const chains = await chainsOf(store);
+  const heads = chains.flatMap(({ head }) => head ?? []);
+  const checkpoints = chains.flatMap(({ checkpoint }) => checkpoint ?? []);
+  return verifyAudit(await auditOfAll(store), heads, checkpoints);
+}
+
+async function chainsOf(store: StoreProcess): Promise<AuditChain[]> {
+  return (await admin(store, 'GET', '/v1/admin/audit/chains')).json<AuditChain[]>();
 }
 
 type Outgoing = ReturnType<typeof httpRequest>;

@@ -179,7 +179,7 @@ test('a generated credential is rotated once, not once a replica', async () => {
   const generated = { bytes: 16, encoding: 'Hex', rotateSeconds: 2 } as const;
   await credential('default/generated', { source: 'generated', generated });
   await new Promise((resolve) => setTimeout(resolve, 7_000));
-  const written = (await Promise.all([a, b, c].map(auditOf)))
+  const written = (await Promise.all([a, b, c].map((store) => auditOf(store))))
     .flat()
     .map(({ event }) => event)
     .filter(({ kind, credential: of }) => kind === 'material.written' && of === 'default/generated');
