@@ -36,7 +36,7 @@ export async function openReplaced(replaced: {
     const { processes } = occupants;
     if (processes.length > 0)
       throw storeError('StoreRunning', `The store that is replaced runs still: stop ${processes.join(', ')} first.`);
-    const chains = new Set(await repository.transaction((tx) => tx.auditChains()));
+    const chains = new Set(await repository.transaction((tx) => tx.audit.chains()));
     if (!backup.manifest.heads.some(({ chain = 'store' }) => chains.has(chain)))
       log.warn(
         {},

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -6,11 +6,13 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { Client } from 'pg';
 
 const INSTALLED = '/usr/lib/postgresql';
 const USER = 'sidekey';
 const START_LIMIT_MS = 20_000;
+const STOP_SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT', kill: 'SIGKILL' } as const;
 
 /** What its parts are owned by when the tests run as root, as whom PostgreSQL does not start: nobody. */
 const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
@@ -35,7 +37,7 @@ export class PostgresServer {
   static async start(
     options: { settings?: string[]; tls?: { key: string; cert: string } } = {},
   ): Promise<PostgresServer> {
-    const dir = mkdtempSync(join(tmpdir(), 'sidekey-postgres-'));
+    const dir = ownedDirectory();
     const password = randomBytes(12).toString('hex');
     const files = { password: join(dir, 'password'), key: join(dir, 'key.pem'), cert: join(dir, 'cert.pem') };
     const settings = [...(options.settings ?? [])];
@@ -43,8 +45,6 @@ export class PostgresServer {
       writeFileSync(path, text, { mode: 0o600 });
       if (UNPRIVILEGED.uid !== undefined) chownSync(path, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
     };
-    chmodSync(dir, 0o700);
-    if (UNPRIVILEGED.uid !== undefined) chownSync(dir, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
     own(files.password, password);
     if (options.tls !== undefined) {
       own(files.key, options.tls.key);
@@ -72,6 +72,37 @@ export class PostgresServer {
     const server = new PostgresServer({ port: await freePort(), password, dir, settings });
     await server.resume();
     return server;
+  }
+
+  /** A synchronous standby of this server, which from now on waits for it with each commit; `through` is where it replicates from. */
+  async standby(through = this.port): Promise<PostgresServer> {
+    const dir = ownedDirectory();
+    const conninfo = `host=127.0.0.1 port=${through} user=${USER} password=${this.password}`;
+    // The line that it goes through may be of this process.
+    await promisify(execFile)(
+      postgresBinary('pg_basebackup'),
+      ['-D', join(dir, 'data'), '-d', conninfo, '-R', '--checkpoint=fast', '--no-sync'],
+      { ...UNPRIVILEGED, cwd: dir, env: {} },
+    );
+    const standby = new PostgresServer({
+      port: await freePort(),
+      password: this.password,
+      dir,
+      settings: this.#settings,
+    });
+    await standby.resume();
+    await this.query("ALTER SYSTEM SET synchronous_standby_names = '*'");
+    await this.query('SELECT pg_reload_conf()');
+    const isSynchronous = async () =>
+      (await this.query("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")).length === 1;
+    for (const untilMs = performance.now() + START_LIMIT_MS; !(await isSynchronous()); await delay(50))
+      if (performance.now() > untilMs) throw new Error('the standby does not follow');
+    return standby;
+  }
+
+  /** Makes a standby the server that is written. */
+  async promote(): Promise<void> {
+    await this.query('SELECT pg_promote(true, 30)');
   }
 
   get pid(): number {
@@ -136,12 +167,12 @@ export class PostgresServer {
     }
   }
 
-  /** `immediate` ends it as a crash would: it has to recover when it starts again. */
-  async stop(how: 'fast' | 'immediate' = 'fast'): Promise<void> {
+  /** `immediate` ends it as a crash would: it has to recover when it starts again; `kill` leaves it no moment for anything. */
+  async stop(how: keyof typeof STOP_SIGNALS = 'fast'): Promise<void> {
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const exit = once(child, 'exit');
-    child.kill(how === 'immediate' ? 'SIGQUIT' : 'SIGINT');
+    child.kill(STOP_SIGNALS[how]);
     await exit;
   }
 
@@ -159,6 +190,14 @@ export function postgresBinary(name: string): string {
     if (existsSync(path)) return path;
   }
   throw new Error('PostgreSQL is not installed. Run: apt-get install --no-install-recommends postgresql');
+}
+
+/** A new directory for whom PostgreSQL runs as. */
+function ownedDirectory(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'sidekey-postgres-'));
+  chmodSync(dir, 0o700);
+  if (UNPRIVILEGED.uid !== undefined) chownSync(dir, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
+  return dir;
 }
 
 async function freePort(): Promise<number> {

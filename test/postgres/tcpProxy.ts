@@ -15,14 +15,17 @@ export class TcpProxy {
   delayMs = 0;
   readonly port: number;
   readonly #server;
-  readonly #to: number;
+  #to: number;
+  readonly #first: number;
   readonly #sockets = new Set<Socket>();
+  readonly #pairs = new Set<{ isFrozen: boolean }>();
   #isCut = false;
   #deafAt: string | undefined;
   #hold: Hold | undefined;
 
   private constructor(to: number, server: ReturnType<typeof createServer>) {
     this.#to = to;
+    this.#first = to;
     this.#server = server;
     this.port = (server.address() as { port: number }).port;
     server.on('connection', (client) => this.#connected(client));
@@ -35,7 +38,7 @@ export class TcpProxy {
   }
 
   url(url: string): string {
-    return url.replace(`:${this.#to}/`, `:${this.port}/`);
+    return url.replace(`:${this.#first}/`, `:${this.port}/`);
   }
 
   cut(): void {
@@ -45,6 +48,20 @@ export class TcpProxy {
 
   mend(): void {
     this.#isCut = false;
+  }
+
+  /** New connections go to that port from now on, as with an address that moves. */
+  repoint(to: number): void {
+    this.#to = to;
+  }
+
+  get isRepointed(): boolean {
+    return this.#to !== this.#first;
+  }
+
+  /** Connections that are open stay so and carry nothing any more, as to a machine that is gone. */
+  freeze(): void {
+    for (const pair of this.#pairs) pair.isFrozen = true;
   }
 
   /** The next connection that says this gets no answer to it, and is cut a moment later. */
@@ -72,12 +89,16 @@ export class TcpProxy {
 
   #connected(client: Socket): void {
     const server = connect(this.#to, '127.0.0.1');
+    const pair = { isFrozen: false };
+    this.#pairs.add(pair);
     for (const socket of [client, server]) {
       this.#sockets.add(socket);
       socket
         .on('error', () => {})
         .on('close', () => {
           this.#sockets.delete(socket);
+          if (socket === server && pair.isFrozen) return;
+          this.#pairs.delete(pair);
           client.destroy();
           server.destroy();
         });
@@ -86,6 +107,7 @@ export class TcpProxy {
     let deaf = false;
     let hold: Hold | undefined;
     client.on('data', (bytes) => {
+      if (pair.isFrozen) return;
       if (this.#deafAt !== undefined && bytes.includes(this.#deafAt)) {
         this.#deafAt = undefined;
         deaf = true;
@@ -100,7 +122,7 @@ export class TcpProxy {
       server.write(bytes);
     });
     server.on('data', (bytes: Buffer) => {
-      if (deaf) return;
+      if (deaf || pair.isFrozen) return;
       if (hold !== undefined && hold === this.#hold) {
         hold.answers!.push({ client, bytes });
         return;

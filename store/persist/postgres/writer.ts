@@ -20,6 +20,16 @@ const LOSS_TRIES = 3;
 const CONNECT_MS = 1_000;
 /** How long it is asked what became of a commit that was not answered. */
 const ASK_MS = 4_000;
+/** Changes among which those of a commit of that age are. */
+const LATEST = 10_000;
+
+/** A transaction whose commit was sent. */
+interface Sent {
+  /** As pg_current_xact_id() says it. */
+  id: string;
+  chain: string;
+  changes: readonly Change[];
+}
 
 export interface Unit {
   work: (tx: Transaction) => Promise<unknown>;
@@ -107,8 +117,9 @@ export class Writer {
       tx.finish();
       const failure = await statements.settle();
       if (failure !== undefined) throw failure;
-      const logged = statements.changes.filter((change): change is LoggedChange => change.kind !== 'audit');
-      const numbered = await this.#commit(client, await id, logged);
+      const { changes } = statements;
+      const logged = changes.filter((change): change is LoggedChange => change.kind !== 'audit');
+      const numbered = await this.#commit(client, { id: await id, chain: this.#chain, changes }, logged);
       this.#end = tx.end;
       return {
         logged: numbered,
@@ -126,7 +137,7 @@ export class Writer {
   /** Commits; if the answer to that is lost, asks over another connection what became of it. */
   async #commit(
     client: Client,
-    transactionId: string,
+    transaction: Sent,
     changes: readonly LoggedChange[],
   ): Promise<NumberedChange[] | undefined> {
     try {
@@ -134,24 +145,24 @@ export class Writer {
     } catch (error) {
       if (failureOf(error) !== 'connection') throw error;
       this.#link.drop(client);
-      if (!(await this.#wasCommitted(transactionId))) throw error;
+      if (!(await this.#wasCommitted(transaction))) throw error;
       return undefined;
     }
   }
 
   /** @throws StorageFailed if nobody can tell */
-  async #wasCommitted(transactionId: string): Promise<boolean> {
+  async #wasCommitted(transaction: Sent): Promise<boolean> {
     const untilMs = performance.now() + ASK_MS;
     for (;;) {
       const client = await this.#link.get(Math.max(1, untilMs - performance.now()));
       let status: unknown;
       try {
         const sql = 'SELECT pg_xact_status($1::xid8) AS status';
-        status = (await client.query(sql, [transactionId])).rows[0]?.status;
+        status = (await client.query(sql, [transaction.id])).rows[0]?.status;
+        if (status === 'committed') return await isOurs(client, transaction);
       } catch {
         this.#link.drop(client);
       }
-      if (status === 'committed') return true;
       if (status === 'aborted') return false;
       if (performance.now() > untilMs)
         throw storeError(
@@ -173,6 +184,28 @@ export class Writer {
     }
     this.#link.drop(client);
   }
+}
+
+/**
+ * Whether it is that transaction which has committed under its number. A server that crashed, or a standby that was promoted, before it had
+ * heard of the number gives it to another.
+ */
+async function isOurs(client: Client, { chain, changes, id }: Sent): Promise<boolean> {
+  const entry = changes.findLast((change) => change.kind === 'audit');
+  if (entry?.kind === 'audit') {
+    const { hash, seq } = entry.head;
+    const found = await client.query('SELECT 1 FROM audit WHERE chain = $1 AND seq = $2 AND hash = $3', [
+      chain,
+      seq,
+      hash,
+    ]);
+    return found.rowCount === 1;
+  }
+  const [logged] = changes;
+  if (logged === undefined) return true; // Nothing that anybody is told of.
+  const sql = `SELECT 1 FROM (SELECT xmin, change FROM changes ORDER BY id DESC LIMIT ${LATEST}) AS latest
+    WHERE xmin::text = ($1::numeric % 4294967296)::text AND change = $2`;
+  return (await client.query(sql, [id, JSON.stringify(logged)])).rowCount === 1;
 }
 
 /** Runs one unit under a savepoint. @throws what fails the whole group */

@@ -178,10 +178,10 @@ describe('into PostgreSQL, over another PostgreSQL database', () => {
     const { old, store } = await backedUp();
     const selector = { credential: 'default/kept' };
     await store.repository.transaction((tx) =>
-      tx.putRevocation({ id: 'since', selector, atMs: 1, by: 'x', reason: 'leaked' }),
+      tx.revocations.put({ id: 'since', selector, atMs: 1, by: 'x', reason: 'leaked' }),
     );
     await store.materials.remove('default/gone', 'test');
-    await store.repository.transaction((tx) => tx.addLeaseCount('default/bounded', 1, 2));
+    await store.repository.transaction((tx) => tx.leases.addCount('default/bounded', 1, 2));
     for (let n = 0; n < 300; n += 1) await store.audit.record({ kind: 'test.happened' });
     for (let n = 0; n < 5; n += 1) await store.materials.set('default/kept', frameOf(`later ${n}`), 'test');
     const head = (await store.audit.head())!;
@@ -198,11 +198,11 @@ describe('into PostgreSQL, over another PostgreSQL database', () => {
     const { materials, revocations } = await restored.repository.load();
     expect(revocations.map(({ id }) => id)).toEqual(['since']);
     expect(materials.map(({ credential }) => credential).sort()).toEqual(['default/bounded', 'default/kept']);
-    expect(await restored.repository.transaction((tx) => tx.countLeases('default/bounded', 1))).toBe(2);
-    for (const chain of await restored.repository.transaction((tx) => tx.auditChains())) {
+    expect(await restored.repository.transaction((tx) => tx.leases.count('default/bounded', 1))).toBe(2);
+    for (const chain of await restored.repository.transaction((tx) => tx.audit.chains())) {
       const { entries, last } = await restored.repository.transaction(async (tx) => ({
-        entries: await tx.auditEntries(chain, 0, 10_000),
-        last: (await tx.auditHead(chain))!,
+        entries: await tx.audit.entries(chain, 0, 10_000),
+        last: (await tx.audit.head(chain))!,
       }));
       expect(await verifyAudit(entries, [last])).toMatchObject({ problems: [] });
       if (chain === head.chain) expect(entries[head.seq - 1]).toMatchObject({ hash: head.hash });

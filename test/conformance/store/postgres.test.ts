@@ -36,6 +36,14 @@ async function follow(repository: PostgresRepository): Promise<Change[]> {
   return told;
 }
 
+const ENTRY = {
+  seq: 1,
+  at: '2026-01-01T00:00:00.000Z',
+  event: { kind: 'test.happened' },
+  previousHash: '00',
+  hash: '01',
+};
+
 const put = (key: string) => (tx: Transaction) => tx.credentials.put(key, credentialRecord());
 const keysOf = (changes: Change[]) => changes.flatMap((change) => (change.kind === 'credential' ? [change.key] : []));
 
@@ -168,7 +176,13 @@ test('while the database cannot be reached every transaction fails with StorageF
   await eventually(() => succeeds(repository.transaction(put('default/after'))), 6_000);
 });
 
-test('a commit whose answer is lost is known to have happened, and is not done twice', async () => {
+test.each([
+  ['of a change', async () => {}],
+  [
+    'that is on record',
+    (tx: Transaction) => tx.audit.append('one', ENTRY, { ...ENTRY, signature: '', publicKeyPem: '' }),
+  ],
+])('a commit %s whose answer is lost is known to have happened, and is not done twice', async (_what, record) => {
   const url = await server.newDatabase();
   const proxy = await TcpProxy.start(server.port);
   onTestFinished(() => proxy.close());
@@ -181,6 +195,7 @@ test('a commit whose answer is lost is known to have happened, and is not done t
     runs += 1;
     await tx.meta.set('once', Buffer.from(String(runs)));
     await tx.credentials.put('default/once', credentialRecord());
+    await record(tx);
     await tx.meta.get('once');
     proxy.deafAt('COMMIT');
   });
