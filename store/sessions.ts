@@ -111,10 +111,12 @@ export class Sessions {
     limits.takeJoin(session.namespace);
   }
 
+  /** @throws IdentityRevoked */
   async renew(identity: Identity, publicKey: KeyObject): Promise<JoinAnswer> {
+    const { identities, repository } = this.#o;
     const session = identity.kind === 'session' ? identity.session : undefined;
-    return this.#o.repository.transaction(async (tx) => {
-      if (!this.#o.identities.alive(identity)) throw storeError('IdentityRevoked');
+    const renewed = await repository.transaction(async (tx) => {
+      if (!identities.alive(identity)) throw storeError('IdentityRevoked');
       const { answer, certificate } = await this.#certify(tx, { kind: identity.kind, session }, publicKey);
       await this.#o.audit.append(tx, {
         kind: 'identity.renewed',
@@ -124,6 +126,10 @@ export class Sessions {
       });
       return answer;
     });
+    // It may have ended in the same commit, or at another replica.
+    await repository.caughtUp();
+    if (!identities.alive(identity)) throw storeError('IdentityRevoked');
+    return renewed;
   }
 
   /** Ends a session for good: its certificates open nothing from now on. Does nothing if it has ended. */
