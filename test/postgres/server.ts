@@ -22,22 +22,31 @@ export class PostgresServer {
   readonly port: number;
   readonly password: string;
   readonly #dir: string;
+  readonly #logDir: string | undefined;
   readonly #settings: readonly string[];
   #child: ChildProcess | undefined;
   #databases = 0;
 
-  private constructor(options: { port: number; password: string; dir: string; settings: readonly string[] }) {
+  private constructor(options: {
+    port: number;
+    password: string;
+    dir: string;
+    logDir?: string | undefined;
+    settings: readonly string[];
+  }) {
+    this.#logDir = options.logDir;
     this.port = options.port;
     this.password = options.password;
     this.#dir = options.dir;
     this.#settings = options.settings;
   }
 
-  /** `settings` as `name=value`; with `tls` (key and certificate in PEM) it takes TLS too. */
+  /** `settings` as `name=value`; with `tls` (key and certificate in PEM) it takes TLS too; its directory and `log` (WAL) are under others if they are named. */
   static async start(
-    options: { settings?: string[]; tls?: { key: string; cert: string } } = {},
+    options: { settings?: string[]; tls?: { key: string; cert: string }; under?: string; logUnder?: string } = {},
   ): Promise<PostgresServer> {
-    const dir = ownedDirectory();
+    const dir = ownedDirectory(options.under);
+    const logDir = options.logUnder === undefined ? undefined : ownedDirectory(options.logUnder);
     const password = randomBytes(12).toString('hex');
     const files = { password: join(dir, 'password'), key: join(dir, 'key.pem'), cert: join(dir, 'cert.pem') };
     const settings = [...(options.settings ?? [])];
@@ -63,13 +72,15 @@ export class PostgresServer {
       '-E',
       'UTF8',
     ];
+    if (options.under !== undefined) initdb.push('--wal-segsize', '1');
+    if (logDir !== undefined) initdb.push('--waldir', join(logDir, 'wal'));
     execFileSync(postgresBinary('initdb'), [...initdb, '--locale', 'C', '--no-sync'], {
       ...UNPRIVILEGED,
       cwd: dir,
       env: {},
       stdio: 'pipe',
     });
-    const server = new PostgresServer({ port: await freePort(), password, dir, settings });
+    const server = new PostgresServer({ port: await freePort(), password, dir, logDir, settings });
     await server.resume();
     return server;
   }
@@ -103,6 +114,11 @@ export class PostgresServer {
   /** Makes a standby the server that is written. */
   async promote(): Promise<void> {
     await this.query('SELECT pg_promote(true, 30)');
+  }
+
+  /** Whether it has ended by itself. */
+  get isGone(): boolean {
+    return this.#child!.exitCode !== null || this.#child!.signalCode !== null;
   }
 
   get pid(): number {
@@ -178,7 +194,7 @@ export class PostgresServer {
 
   async remove(): Promise<void> {
     await this.stop('immediate');
-    rmSync(this.#dir, { recursive: true, force: true });
+    for (const dir of [this.#dir, this.#logDir]) if (dir !== undefined) rmSync(dir, { recursive: true, force: true });
   }
 }
 
@@ -193,8 +209,8 @@ export function postgresBinary(name: string): string {
 }
 
 /** A new directory for whom PostgreSQL runs as. */
-function ownedDirectory(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'sidekey-postgres-'));
+function ownedDirectory(under = tmpdir()): string {
+  const dir = mkdtempSync(join(under, 'sidekey-postgres-'));
   chmodSync(dir, 0o700);
   if (UNPRIVILEGED.uid !== undefined) chownSync(dir, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
   return dir;
