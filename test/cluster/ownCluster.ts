@@ -27,6 +27,7 @@ const PORTS = { api: 6443, etcd: 2379, etcdPeer: 2380 };
 const VOLUMES = 16;
 const READY_LIMIT_MS = 90_000;
 const POLL_MS = 100;
+const KUBELET_STAYS_MS = 1_000;
 
 /**
  * One control plane and one node, with real kubelet, containerd, CNI, kube-proxy and CoreDNS, in a machine of its own.
@@ -223,8 +224,14 @@ export class OwnCluster implements Cluster {
     await this.#components.get('kubelet')!.stop(0);
   }
 
+  /** Starts the kubelet until it stays, as systemd would: it ends where containerd answers, but not for pods yet. */
   async nodeUp(): Promise<void> {
-    await this.#start('kubelet');
+    const untilMs = performance.now() + READY_LIMIT_MS;
+    do {
+      await this.#start('kubelet');
+      await delay(KUBELET_STAYS_MS);
+    } while (!this.#components.get('kubelet')!.running && performance.now() < untilMs);
+    this.#check('kubelet', untilMs);
   }
 
   /** containerd and kubelet end and start again, as with an upgrade of the node; pods go on. */
@@ -284,7 +291,7 @@ export class OwnCluster implements Cluster {
       .join('\n---\n');
     const applied = await this.kubectl(['apply', '--server-side', '-f', '-'], { input });
     if (applied.code !== 0) throw new Error(`the first objects were refused: ${applied.stderr}`);
-    for (const name of ['kubelet', 'kube-proxy', 'coredns']) await this.#start(name);
+    await Promise.all([this.nodeUp(), this.#start('kube-proxy'), this.#start('coredns')]);
     await this.#ready();
     this.#save();
   }
