@@ -45,7 +45,11 @@ export const REFUSALS = {
   },
   Revoked: { status: 403, retryable: false, help: 'The session or its use of the credential was revoked.' },
   UnknownAlias: { status: 404, retryable: false, help: 'No Integration of this session has the alias.' },
-  MethodRefused: { status: 405, retryable: false, help: 'TRACE and CONNECT inside a tunnel are never forwarded.' },
+  MethodRefused: {
+    status: 405,
+    retryable: false,
+    help: 'TRACE and CONNECT inside a tunnel are never forwarded, nor a known method that is not in upper case.',
+  },
   RequestTimeout: { status: 408, retryable: true, help: 'The request head or body did not arrive in time.' },
   AuthorityMismatch: {
     status: 421,
