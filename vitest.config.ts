@@ -8,7 +8,8 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 30_000,
     pool: 'forks',
-    maxWorkers: 2,
+    // One more than the cores of a small machine: many tests wait most of their time.
+    maxWorkers: 3,
     reporters: ['default'],
   },
 });
