@@ -1,6 +1,4 @@
 import { statSync } from 'node:fs';
-import type { SidecarBootstrap } from '../../api/bootstrap.ts';
-import type { Subject } from '../../store/grants.ts';
 import type { Context } from '../context.ts';
 import { usageError } from '../errors.ts';
 import { signalExitCode } from '../exitCodes.ts';
@@ -9,18 +7,9 @@ import { runAgent } from '../run/agentProcess.ts';
 import { AgentSignals } from '../run/agentSignals.ts';
 import { type AgentUser, agentUser } from '../run/agentUser.ts';
 import { RunDir } from '../run/runDir.ts';
+import type { RunOptions } from '../run/runOptions.ts';
 import { Sidecar } from '../run/sidecar.ts';
 import { withProgress } from '../terminal.ts';
-
-export interface RunOptions {
-  subject: Subject;
-  egress: SidecarBootstrap['egress'];
-  /** Further replicas of the store. */
-  stores: readonly string[];
-  keepEnv: boolean;
-  extraCa: string | undefined;
-  user: string | undefined;
-}
 
 /** Runs a command as an agent behind a sidecar of its own. Resolves with the exit code to end with. */
 export async function run(context: Context, command: readonly string[], options: RunOptions): Promise<number> {

@@ -6,13 +6,13 @@ import type { PartMessage } from '../../api/bootstrap.ts';
 import type { RunFile } from '../../lib/stateDir.ts';
 import type { Subject } from '../../store/grants.ts';
 import { AdminClient } from '../adminClient.ts';
-import type { RunOptions } from '../commands/run.ts';
 import type { Context } from '../context.ts';
 import { type Folder, notRunning, readRunFile } from '../folder.ts';
 import { logFile, openLog } from '../logs.ts';
 import { endText, Part } from '../part.ts';
 import { answers } from '../store.ts';
 import type { RunDir } from './runDir.ts';
+import type { RunOptions } from './runOptions.ts';
 import { userProxy } from './userProxy.ts';
 
 type SidecarReady = Extract<PartMessage, { proxyPort: number }>;

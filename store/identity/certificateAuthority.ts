@@ -29,7 +29,7 @@ export interface ClientCertificate {
   fingerprint: string;
 }
 
-export interface CertificateAuthorityOptions {
+interface CertificateAuthorityOptions {
   repository: Repository;
   vault: Vault;
   clock: Clock;

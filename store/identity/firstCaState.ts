@@ -1,9 +1,11 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import type { Clock } from '../../lib/clock.ts';
 import { generateP256, toPem } from '../../lib/x509.ts';
+import type { Repository } from '../persist/repository.ts';
 import { ownKey } from '../vault/ownKey.ts';
+import type { Vault } from '../vault/vault.ts';
 import { makeIntermediate, rootCertificatePem } from './caMaking.ts';
 import { CA_STATE, type CaRoot, type CaState, damaged, issuerKeyName } from './caState.ts';
-import type { CertificateAuthorityOptions } from './certificateAuthority.ts';
 
 const ROOT_KEY = 'ca key';
 const ROOT_NAME = 'Sidekey store CA';
@@ -11,7 +13,12 @@ const ROOT_NAME = 'Sidekey store CA';
 const FORMER_CERTIFICATE = 'ca certificate';
 
 /** Makes root and intermediate of a new store, or the intermediate below the CA of an older version. Of several replicas the first one wins. */
-export async function firstCaState(options: CertificateAuthorityOptions): Promise<Buffer> {
+export async function firstCaState(options: {
+  repository: Repository;
+  vault: Vault;
+  clock: Clock;
+  intermediateSeconds: number;
+}): Promise<Buffer> {
   const { repository, vault, clock, intermediateSeconds } = options;
   const der = await ownKey(repository, vault, ROOT_KEY, () =>
     generateP256().privateKey.export({ type: 'pkcs8', format: 'der' }),

@@ -5,8 +5,9 @@ import type { Audit } from '../audit/audit.ts';
 import { versionFloor } from '../backup/epoch.ts';
 import { storeError, storeErrorCode } from '../errors.ts';
 import type { Repository, SealedMaterial, Transaction } from '../persist/repository.ts';
+import type { WrappedKey } from '../vault/kek.ts';
 import { KeyNotAtHand } from '../vault/keyNotAtHand.ts';
-import type { Vault, WrappedKey } from '../vault/vault.ts';
+import type { Vault } from '../vault/vault.ts';
 import { canonicalFrame } from './frame.ts';
 import { generateFrame } from './generate.ts';
 

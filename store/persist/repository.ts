@@ -2,7 +2,7 @@ import type { AuditEntry, AuditHead, JoinTokenRequest } from '../../api/admin.ts
 import type { CredentialRecord, IdentityKind, IntegrationRecord } from '../../api/protocol.ts';
 import type { Selector } from '../../api/revocation.ts';
 import type { Session } from '../../api/session.ts';
-import type { WrappedKey } from '../vault/vault.ts';
+import type { WrappedKey } from '../vault/kek.ts';
 
 /** What is known of a version of material without opening it. `origin` is the source that wrote it. */
 export interface MaterialHead {

@@ -1,5 +1,5 @@
 import type { AuditEntry } from '../../api/admin.ts';
-import type { WrappedKey } from '../vault/vault.ts';
+import type { WrappedKey } from '../vault/kek.ts';
 import type { IdentityRow, JoinTokenRow, LeaseRow, MaterialHead } from './repository.ts';
 
 /** What the name in the meta table of the head of a chain begins with. */

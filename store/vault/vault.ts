@@ -8,8 +8,6 @@ import { KeyNotAtHand } from './keyNotAtHand.ts';
 import type { Keyring } from './keyring.ts';
 import { decodeOwnKey, encodeOwnKey } from './ownKeyValue.ts';
 
-export type { WrappedKey } from './kek.ts';
-
 /** Name in the meta table of the id of the key that wraps what is new. */
 export const KEK_ID = 'kek id';
 
