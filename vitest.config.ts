@@ -8,8 +8,7 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 30_000,
     pool: 'forks',
-    // One more than the cores of a small machine: many tests wait most of their time.
-    maxWorkers: 3,
+    maxWorkers: 2,
     reporters: ['default'],
   },
 });
