@@ -14,9 +14,9 @@ export async function joinStore(store: TestStore, revoked: (reason: string) => v
   return identity;
 }
 
-/** Waits for what another process or timer brings about. @throws Error after 5 s */
+/** Waits for what another process or timer brings about. @throws Error after 15 s, for a machine that is busy */
 export async function until<T>(what: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
-  const limitMs = performance.now() + 5_000;
+  const limitMs = performance.now() + 15_000;
   for (;;) {
     const value = await what();
     if (value !== undefined && value !== false) return value;
