@@ -1,4 +1,4 @@
-import { SIDECAR_CONTAINER } from '../../api/pods.ts';
+import { INJECT_LABEL, SIDECAR_CONTAINER } from '../../api/pods.ts';
 import { KubeClient, KubeError } from '../../lib/kube/client.ts';
 import { kubeconfigTarget } from '../../lib/kube/kubeconfig.ts';
 import { CliError } from '../errors.ts';
@@ -70,6 +70,11 @@ export function sidecarOf({ spec }: Pod): Container | undefined {
   return spec.initContainers?.find(({ name }) => name === SIDECAR_CONTAINER);
 }
 
+/** Pods of all namespaces that ask for a sidecar. */
+export async function labelledPods({ client }: Access): Promise<Pod[]> {
+  return (await client.list<Pod>('/api/v1/pods', { labelSelector: `${INJECT_LABEL}=true` })).items;
+}
+
 /** What the API server refused, in words of a command. @throws CliError NotFound, Forbidden, ClusterUnreachable */
 export async function told<T>(call: () => Promise<T>): Promise<T> {
   try {
@@ -80,7 +85,7 @@ export async function told<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-export function clusterError(error: KubeError): CliError {
+function clusterError(error: KubeError): CliError {
   if (error.status === 404)
     return new CliError('NotFound', error.serverMessage || error.message, { next: 'check the name and -n NAMESPACE' });
   if (error.status === 401 || error.status === 403)

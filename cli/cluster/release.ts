@@ -1,7 +1,7 @@
 import { KubeError } from '../../lib/kube/client.ts';
 import { CliError } from '../errors.ts';
 import { EXIT } from '../exitCodes.ts';
-import { type Access, clusterError, type Pod, told } from './access.ts';
+import { type Access, type Pod, told } from './access.ts';
 import { type Component, componentOf, labelsOf, RELEASE_LABELS } from './labels.ts';
 import { webhookConfigurations } from './webhookConfigurations.ts';
 
@@ -29,10 +29,12 @@ export async function release(access: Access, component?: Component): Promise<{ 
  */
 async function systemNamespace(access: Access): Promise<string> {
   if (access.flags.systemNamespace !== undefined) return access.flags.systemNamespace;
-  const configurations = await webhookConfigurations(access).catch((error: unknown) => {
-    if (error instanceof KubeError && error.status === 403) return [];
-    throw error instanceof KubeError ? clusterError(error) : error;
-  });
+  const configurations = await told(() =>
+    webhookConfigurations(access).catch((error: unknown) => {
+      if (error instanceof KubeError && error.status === 403) return [];
+      throw error;
+    }),
+  );
   const services = configurations.flatMap(({ webhooks = [] }) =>
     webhooks.map(({ clientConfig }) => clientConfig.service),
   );

@@ -1,7 +1,6 @@
-import { INJECT_LABEL } from '../../../api/pods.ts';
 import { KubeError } from '../../../lib/kube/client.ts';
 import { leftOut } from '../../../webhook/inject/leftOut.ts';
-import { type Access, isLiving, type Pod, sidecarOf } from '../access.ts';
+import { type Access, isLiving, labelledPods, type Pod, sidecarOf } from '../access.ts';
 import type { Check, Finding } from '../finding.ts';
 import { selects } from '../labelSelector.ts';
 import { webhookConfigurations } from '../webhookConfigurations.ts';
@@ -15,11 +14,10 @@ const REASONS = {
 
 /** Pods with the label and without the sidecar were made while nobody looked, or before the label; unless they are left out by intent. */
 export const labelledPodsHaveSidecars: Check = async ({ access }) => {
-  const { items } = await access.client.list<Pod>('/api/v1/pods', { labelSelector: `${INJECT_LABEL}=true` });
-  const bare = items.filter((pod) => isLiving(pod) && sidecarOf(pod) === undefined);
+  const living = (await labelledPods(access)).filter(isLiving);
+  const bare = living.filter((pod) => sidecarOf(pod) === undefined);
   const excluded = bare.length === 0 ? new Set<string>() : await excludedNamespaces(access, bare);
   const reasonOf = (pod: Pod) => leftOut(pod) ?? (excluded.has(pod.metadata.namespace) ? 'Namespace' : undefined);
-  const living = items.filter((pod) => isLiving(pod) && (sidecarOf(pod) !== undefined || reasonOf(pod) === undefined));
   const faulty = bare.filter((pod) => reasonOf(pod) === undefined);
   const check = 'agent pods';
   const skipped = Object.entries(REASONS).flatMap(([reason, text]): Finding[] => {
@@ -30,7 +28,7 @@ export const labelledPodsHaveSidecars: Check = async ({ access }) => {
   });
   return [
     faulty.length === 0
-      ? { check, state: 'ok', message: `all ${living.length} labelled pods have their sidecar` }
+      ? { check, state: 'ok', message: `all ${living.length - bare.length} labelled pods have their sidecar` }
       : {
           check,
           state: 'failed',

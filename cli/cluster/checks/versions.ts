@@ -1,6 +1,5 @@
-import { INJECT_LABEL } from '../../../api/pods.ts';
 import { VERSION } from '../../../lib/version.ts';
-import { isLiving, type Pod, sidecarOf } from '../access.ts';
+import { isLiving, labelledPods, sidecarOf } from '../access.ts';
 import type { Check, Finding } from '../finding.ts';
 import { COMPONENTS, componentOf, RELEASE_LABELS } from '../labels.ts';
 import { versionOf, versionOfPart } from '../version.ts';
@@ -52,8 +51,7 @@ export const sidecarsCurrent: Check = async ({ access, namespace }) => {
         next: 'helm upgrade makes the ConfigMap of the webhook anew',
       },
     ];
-  const { items } = await access.client.list<Pod>('/api/v1/pods', { labelSelector: `${INJECT_LABEL}=true` });
-  const agents = items.filter((pod) => isLiving(pod) && sidecarOf(pod) !== undefined);
+  const agents = (await labelledPods(access)).filter((pod) => isLiving(pod) && sidecarOf(pod) !== undefined);
   // A registry in front may have given the image another name.
   const other = agents.filter((pod) => versionOf(sidecarOf(pod)?.image) !== versionOf(image));
   const [first] = other;

@@ -1,5 +1,5 @@
 import { EGRESS_ANNOTATION, INJECT_LABEL, podSubject, SIDECAR_CONTAINER, SIDECAR_ENV } from '../../../api/pods.ts';
-import { type Access, type Pod, sidecarOf, told } from '../../cluster/access.ts';
+import { type Access, isLiving, type Pod, sidecarOf, told } from '../../cluster/access.ts';
 import { clusterObjects } from '../../cluster/clusterObjects.ts';
 import type { Context } from '../../context.ts';
 import { usageError } from '../../errors.ts';
@@ -62,7 +62,7 @@ function problemsOf(pod: Pod): string[] {
     problems.push(
       'the pod has the label but no sidecar: it was made before the label was set; delete it to have it made anew',
     );
-  if (status?.phase === 'Succeeded' || status?.phase === 'Failed') problems.push(`the pod has ended (${status.phase})`);
+  if (!isLiving(pod)) problems.push(`the pod has ended (${status?.phase})`);
   const sidecar = status?.initContainerStatuses?.find(({ name }) => name === SIDECAR_CONTAINER);
   if (sidecar !== undefined && !sidecar.ready && status?.phase === 'Running')
     problems.push(

@@ -1,6 +1,5 @@
 import type { ObjectStatus } from '../../../api/condition.ts';
-import { INJECT_LABEL } from '../../../api/pods.ts';
-import { type Access, isReady, type Pod, sidecarOf, told } from '../../cluster/access.ts';
+import { type Access, isReady, labelledPods, sidecarOf, told } from '../../cluster/access.ts';
 import { COMPONENTS, componentOf } from '../../cluster/labels.ts';
 import { release } from '../../cluster/release.ts';
 import { versionOfPart } from '../../cluster/version.ts';
@@ -26,9 +25,7 @@ export async function clusterStatus(context: Context, access: Access): Promise<v
       return { plural, ready: items.filter(({ status }) => isTrue(status)).length, total: items.length };
     }),
   );
-  const { items: agents } = await told(() =>
-    client.list<Pod>('/api/v1/pods', { labelSelector: `${INJECT_LABEL}=true` }),
-  );
+  const agents = await told(() => labelledPods(access));
   const running = agents.filter(({ status }) => status?.phase === 'Running' || status?.phase === 'Pending');
   const agentCounts = {
     running: running.length,
