@@ -72,6 +72,20 @@ export function decide(
   return { ...refusal, entry };
 }
 
+/** Whether the Integration of `entry`, as the table has it now, would give the request the same credential; limits aside. */
+export function stillAllows(
+  table: GrantTable,
+  { credential, integration }: Entry,
+  { authority, method, path }: Pick<Request, 'authority' | 'method' | 'path'>,
+): boolean {
+  const { host, port, scheme } = authority;
+  const now = table
+    .find(host, port, scheme)
+    .find((entry) => entry.integration === integration && entry.credential === credential);
+  if (now === undefined || (scheme === 'http' && !now.grant.allowPlaintext)) return false;
+  return now.rules.allows(method, path);
+}
+
 /** An agent that names an Integration by its alias means that one, unless its placeholder says otherwise. */
 function byAlias(candidates: readonly Entry[], alias: string, trace: Trace | undefined): readonly Entry[] {
   const named = candidates.filter((entry) => entry.grant.alias === alias).slice(0, 1);

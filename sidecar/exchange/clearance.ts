@@ -1,5 +1,5 @@
 import { authorityText } from '../decide/authority.ts';
-import { decide } from '../decide/decide.ts';
+import { decide, stillAllows } from '../decide/decide.ts';
 import { type Located, locate } from '../decide/locate.ts';
 import { overridingField } from '../decide/override.ts';
 import { type Refusal, refuse } from '../errors.ts';
@@ -108,14 +108,9 @@ export class Clearance {
 
   /** Whether the Integration, as it is now, would still let the request have its credential; limits aside. */
   get stands(): boolean {
-    const { credential, integration } = this.#entry!;
     const { authority, path } = this.#located!;
-    const { host, port, scheme } = authority;
-    const now = this.#agent.context.deps.grants.table
-      .find(host, port, scheme)
-      .find((entry) => entry.integration === integration && entry.credential === credential);
-    if (now === undefined || (scheme === 'http' && !now.grant.allowPlaintext)) return false;
-    return now.rules.allows(this.#request.method, path);
+    const request = { authority, path, method: this.#request.method };
+    return stillAllows(this.#agent.context.deps.grants.table, this.#entry!, request);
   }
 
   /** Calls back with why there is no lease, or undefined: there is one, or none is needed. */

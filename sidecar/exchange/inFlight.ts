@@ -28,15 +28,17 @@ export class InFlight {
 
   /** Ends what runs under the Integration. */
   cut(integration: string): void {
-    this.#members.visit((member) => {
-      if (member.integration === integration) member.cut();
-    });
+    this.#under(integration, (member) => member.cut());
   }
 
   /** Ends what runs under the Integration and would not begin any more. */
   recheck(integration: string): void {
+    this.#under(integration, (member) => member.recheck());
+  }
+
+  #under(integration: string, act: (member: Cuttable) => void): void {
     this.#members.visit((member) => {
-      if (member.integration === integration) member.recheck();
+      if (member.integration === integration) act(member);
     });
   }
 }

@@ -43,6 +43,9 @@ export interface RestoreOptions {
   log: Logger;
 }
 
+/** What it takes to read a backup. */
+type ReadOptions = Omit<RestoreOptions, 'force' | 'databaseUrl' | 'replacedUrl'>;
+
 export interface RestoreReport {
   createdAt: string;
   epoch: number;
@@ -58,9 +61,7 @@ export interface RestoreReport {
 }
 
 /** Reads a backup to its end without changing anything. @throws BackupForeign, BackupWrongKey, BackupDamaged, KekMissing */
-export function inspectBackup(
-  options: Omit<RestoreOptions, 'force' | 'databaseUrl' | 'replacedUrl'>,
-): Promise<BackupFile> {
+export function inspectBackup(options: ReadOptions): Promise<BackupFile> {
   return BackupFile.verify(options.path, (header) => keyOf(header, options));
 }
 
@@ -168,10 +169,7 @@ async function begin(restore: {
   });
 }
 
-async function keyOf(
-  header: BackupHeader,
-  options: Omit<RestoreOptions, 'force' | 'databaseUrl' | 'replacedUrl'>,
-): Promise<Buffer> {
+async function keyOf(header: BackupHeader, options: ReadOptions): Promise<Buffer> {
   if ('passphrase' in header.key) return keyOfPassphrase(await options.passphrase(), header.key.passphrase);
   const { id, sealed } = header.key.kek;
   const missing = missingKekFile(options);

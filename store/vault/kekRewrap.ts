@@ -12,14 +12,21 @@ interface Leftover {
   damaged: number;
 }
 
+export interface KekRewrapOptions {
+  repository: Repository;
+  vault: Vault;
+  /** Data keys that are wrapped anew in one transaction. */
+  batch: number;
+  signal: AbortSignal;
+}
+
 /** Brings keys under another KEK, in batches: each in a transaction of its own, and each key only if it is still what was read. */
 export class KekRewrap {
-  readonly #o: { repository: Repository; vault: Vault; batch: number; signal: AbortSignal };
+  readonly #o: KekRewrapOptions;
   #done = 0;
   #total = 0;
 
-  /** `batch`: data keys that are wrapped anew in one transaction. */
-  constructor(options: { repository: Repository; vault: Vault; batch: number; signal: AbortSignal }) {
+  constructor(options: KekRewrapOptions) {
     this.#o = options;
   }
 

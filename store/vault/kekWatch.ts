@@ -7,13 +7,21 @@ import { KEK_ID, type Vault } from './vault.ts';
 /** How often the database is asked whether another replica has begun a rotation. */
 const LOOK_MS = 5_000;
 
+export interface KekWatchOptions {
+  repository: Repository;
+  vault: Vault;
+  audit: Audit;
+  clock: Clock;
+  rotation: KekRotation;
+}
+
 /** Looks at providers, and takes over what another replica or the keeper of the keys has changed. */
 export class KekWatch {
-  readonly #o: { repository: Repository; vault: Vault; audit: Audit; clock: Clock; rotation: KekRotation };
+  readonly #o: KekWatchOptions;
   #ticking: Promise<void> | undefined;
   #nextLookMs = 0;
 
-  constructor(options: { repository: Repository; vault: Vault; audit: Audit; clock: Clock; rotation: KekRotation }) {
+  constructor(options: KekWatchOptions) {
     this.#o = options;
   }
 

@@ -15,7 +15,8 @@ import type { InjectSettings } from './settings.ts';
  * The native sidecar (KEP-753), within Pod Security `restricted`; what it says is what the chart's policy `sidecar` wants to see.
  *
  * The agent's containers start once its hook says that it listens, which takes some 100 ms; a startup probe says so a second or two
- * later, because the kubelet has one a second at most (docs/adr/0032-the-agent-waits-by-a-hook.md). Readiness is asked every two seconds: it says that the store was joined, which nobody waits for but Services of the pod.
+ * later, because the kubelet has one a second at most (docs/adr/0032-the-agent-waits-by-a-hook.md). Readiness is asked every two
+ * seconds: it says that the store was joined, which nobody waits for but Services of the pod.
  * There is no liveness probe: a restart would cut the agent's connections, and a sidecar that has a fault ends by itself.
  */
 export function sidecarContainer(settings: InjectSettings, { egress, ports }: Capture): V1Container {

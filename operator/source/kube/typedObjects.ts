@@ -76,6 +76,7 @@ export class TypedObjects<T> {
       namespace,
       uid = '',
     } = (object.metadata ?? {}) as RawMetadata;
+    const { status } = object as { status?: unknown };
     const key = `${namespace}/${name}`;
     const before = this.reflector.items.get(key);
     const rest = {
@@ -84,12 +85,12 @@ export class TypedObjects<T> {
     };
     // A status that we have written ourselves comes back as a change: it is not parsed again.
     if (before?.uid === uid && before.generation === generation) {
-      this.#o.onStatus(key, (object as { status?: unknown }).status);
+      this.#o.onStatus(key, status);
       return { ...before, ...rest };
     }
     if (!this.reflector.state.synced) {
-      const status = readStatus((object as { status?: unknown }).status);
-      if (status !== undefined) this.firstStatuses.set(key, status);
+      const first = readStatus(status);
+      if (first !== undefined) this.firstStatuses.set(key, first);
     }
     return { uid, generation, ...this.#parse(object), ...rest };
   }

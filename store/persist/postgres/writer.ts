@@ -123,7 +123,7 @@ export class Writer {
       this.#end = tx.end;
       return {
         logged: numbered,
-        audit: statements.changes.filter((change) => change.kind === 'audit'),
+        audit: changes.filter((change) => change.kind === 'audit'),
         settle: () => {
           for (const settle of settled) settle();
         },
