@@ -6,6 +6,7 @@ import { installRelease, SYSTEM_NAMESPACE } from '../cluster/e2e/release.ts';
 import { leave } from '../cluster/e2e/traces.ts';
 import { hostOf, NETWORKS, startUpstream, UPSTREAM_NAMESPACE } from '../cluster/e2e/upstreamPod.ts';
 import { startVacantCluster } from '../cluster/e2e/vacantCluster.ts';
+import { jsonLines } from '../cluster/jsonLines.ts';
 
 export const NAMESPACE = 'bench';
 export const SECRET = 'key';
@@ -155,14 +156,6 @@ export class Installed {
     );
     await this.kubectl('-n', NAMESPACE, 'wait', 'integration/key', '--for=condition=Ready', '--timeout=60s');
   }
-}
-
-/** Of a text, the lines that are JSON objects. */
-export function jsonLines<T>(text: string): T[] {
-  return text
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line) as T);
 }
 
 /** @throws Error after `limitMs` */

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { nowMs } from '../bench-store/messages.ts';
 import { percentiles } from '../bench-store/percentiles.ts';
-import { type Installed, jsonLines, NAMESPACE, until } from './installed.ts';
+import { jsonLines } from '../cluster/jsonLines.ts';
+import { type Installed, NAMESPACE, until } from './installed.ts';
 import { ms, type Note, type Row } from './rows.ts';
 
 const PODS = `/api/v1/namespaces/${NAMESPACE}/pods`;

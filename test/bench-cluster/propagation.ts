@@ -2,7 +2,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { nowMs } from '../bench-store/messages.ts';
 import { percentiles } from '../bench-store/percentiles.ts';
-import { type Installed, jsonLines, NAMESPACE, until } from './installed.ts';
+import { jsonLines } from '../cluster/jsonLines.ts';
+import { type Installed, NAMESPACE, until } from './installed.ts';
 import { ms, type Note } from './rows.ts';
 
 const AIM_MS = 1_000;

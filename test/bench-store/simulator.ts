@@ -213,7 +213,7 @@ async function leases(count: number, seconds: number): Promise<SimulatorAnswer> 
           await sidecar.lease();
           latenciesMs.push(performance.now() - askedMs);
         } catch (error) {
-          const code = error instanceof StoreFailure ? error.code : String(error);
+          const code = codeOf(error);
           failures[code] = (failures[code] ?? 0) + 1;
           await pause(((error as StoreFailure).retryAfterSeconds ?? 0.1) * 1000);
         }
@@ -248,10 +248,14 @@ async function leased(sidecar: Sidecar): Promise<boolean> {
     await sidecar.lease();
     return true;
   } catch (error) {
-    const code = error instanceof StoreFailure ? error.code : String(error);
+    const code = codeOf(error);
     steady.failures.set(code, (steady.failures.get(code) ?? 0) + 1);
     return false;
   }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof StoreFailure ? error.code : String(error);
 }
 
 async function until(condition: () => boolean, limitMs: number): Promise<void> {

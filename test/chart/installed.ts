@@ -1,13 +1,11 @@
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { ControlPlane } from '../cluster/controlPlane.ts';
 import { type CommandResult, helm } from '../cluster/kubectl.ts';
+import { established } from '../crds/withCrds.ts';
 import { CHART, RELEASE_NAMESPACE } from './render.ts';
 
 const CRDS = join(CHART, '..', 'sidekey-crds');
 export const AGENTS_NAMESPACE = 'agents';
-
-const SERVED_LIMIT_MS = 30_000;
 
 /** An API server that both charts can be installed to; nothing runs there, so nothing is waited for. */
 export class Installation {
@@ -30,19 +28,7 @@ export class Installation {
     }
     const installation = new Installation(plane);
     await installation.helm('install', 'sidekey-crds', CRDS);
-    // They are served a moment after they are there.
-    const served = ['credentials', 'integrations'].map((plural) => `/apis/sidekey.dev/v1alpha1/${plural}`);
-    const client = plane.client();
-    const untilMs = performance.now() + SERVED_LIMIT_MS;
-    while (
-      !(await Promise.all(served.map((path) => client.list(path))).then(
-        () => true,
-        () => false,
-      ))
-    ) {
-      if (performance.now() > untilMs) throw new Error('the kinds are not served');
-      await delay(100);
-    }
+    for (const plural of ['credentials', 'integrations']) await established(plane.client(), `${plural}.sidekey.dev`);
     return installation;
   }
 

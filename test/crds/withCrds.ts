@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parse } from 'yaml';
-import type { KubeClient } from '../../lib/kube/client.ts';
+import { type KubeClient, KubeError } from '../../lib/kube/client.ts';
 import { ControlPlane } from '../cluster/controlPlane.ts';
 
 /** The first run on a machine builds the control plane. */
@@ -15,8 +15,9 @@ const ESTABLISHED_MS = 20_000;
 export interface Definition {
   metadata: { name: string };
   spec: {
+    group: string;
     names: { plural: string; kind: string };
-    versions: { schema: { openAPIV3Schema: Record<string, unknown> } }[];
+    versions: { name: string; served: boolean; schema: { openAPIV3Schema: Record<string, unknown> } }[];
   };
   status?: { conditions?: { type: string; status: string }[] };
 }
@@ -33,13 +34,30 @@ export async function install(client: KubeClient, definitions = readDefinitions(
   for (const definition of definitions) {
     const path = `${PATH}/${definition.metadata.name}`;
     await client.apply(path, definition, 'test');
-    const untilMs = performance.now() + ESTABLISHED_MS;
-    for (;;) {
-      const { status } = await client.get<Definition>(path);
-      if (status?.conditions?.some(({ type, status }) => type === 'Established' && status === 'True')) break;
-      if (performance.now() > untilMs) throw new Error(`${definition.metadata.name} is not served`);
-      await delay(50);
-    }
+    await established(client, definition.metadata.name);
+  }
+}
+
+/** Until the API server serves the objects of a CRD, which is a moment after that is there; `name` as in `credentials.sidekey.dev`. */
+export async function established(client: KubeClient, name: string): Promise<void> {
+  const untilMs = performance.now() + ESTABLISHED_MS;
+  for (;;) {
+    const { spec, status } = await client.get<Definition>(`${PATH}/${name}`);
+    const version = spec.versions.find(({ served }) => served)!;
+    const isReady = status?.conditions?.some(({ type, status }) => type === 'Established' && status === 'True');
+    if (isReady && (await answers(client, `/apis/${spec.group}/${version.name}/${spec.names.plural}`))) return;
+    if (performance.now() > untilMs) throw new Error(`${name} is not served`);
+    await delay(50);
+  }
+}
+
+async function answers(client: KubeClient, path: string): Promise<boolean> {
+  try {
+    await client.list(path);
+    return true;
+  } catch (error) {
+    if (error instanceof KubeError && error.status === 404) return false;
+    throw error;
   }
 }
 

@@ -60,12 +60,7 @@ beforeAll(async () => {
 afterAll(() => world?.close());
 
 /** What the agent says of its requests. */
-async function asked(): Promise<Asked[]> {
-  return (await world.logs(NS, pod))
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line) as Asked);
-}
+const asked = () => world.said<Asked>(NS, pod);
 
 const digestOf = (key: string) => createHash('sha256').update(`Bearer ${key}`).digest('hex').slice(0, 16);
 

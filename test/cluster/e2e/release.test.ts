@@ -28,11 +28,8 @@ beforeAll(async () => {
 afterAll(() => world?.close());
 
 async function failedSince(fromMs: number): Promise<{ asked: number; failed: string[] }> {
-  const said = (await world.logs(NS, 'asking'))
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line) as { atMs: number; said: string })
-    .filter(({ atMs }) => atMs >= fromMs);
+  const all = await world.said<{ atMs: number; said: string }>(NS, 'asking');
+  const said = all.filter(({ atMs }) => atMs >= fromMs);
   return { asked: said.length, failed: said.filter((one) => one.said !== '200').map((one) => one.said) };
 }
 

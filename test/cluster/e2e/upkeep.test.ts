@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, type TestContext, test } from 'vitest';
 import { OwnCluster } from '../ownCluster.ts';
 import { SYSTEM_NAMESPACE } from './release.ts';
 import { hostOf } from './upstreamPod.ts';
@@ -40,11 +40,12 @@ const rolled = async (what: string) => {
   await system('rollout', 'status', what, '--timeout=90s');
 };
 
-async function asked(): Promise<{ atMs: number; said: string }[]> {
-  return (await world.logs(NS, 'asking'))
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line));
+/** What an agent says of its requests. */
+const asked = (of = 'asking') => world.said<{ atMs: number; said: string }>(NS, of);
+
+/** The cluster, if its parts are ours to stop; else the test is left out. */
+function ownCluster(skip: TestContext['skip'], what: string): OwnCluster {
+  return world.cluster instanceof OwnCluster ? world.cluster : skip(`${what} of a given cluster is not ours to stop`);
 }
 
 test('restarts of every part, and another CA of the webhook, fail no admission and no request while 50 pods a minute are created', async () => {
@@ -157,8 +158,7 @@ test('pods that start while the store is away run, hear 503 with Retry-After, an
 test('a node that comes up again with the store on it: sidecars and operator join again, and agents are served', async ({
   skip,
 }) => {
-  const { cluster } = world;
-  if (!(cluster instanceof OwnCluster)) skip('the node of a given cluster is not ours to restart');
+  const cluster = ownCluster(skip, 'the node');
   const template = world.agentTemplate({ labels: { app: 'steady' }, script: ASKING });
   await world.apply({
     apiVersion: 'apps/v1',
@@ -169,15 +169,11 @@ test('a node that comes up again with the store on it: sidecars and operator joi
   await world.kubectl(['-n', NS, 'rollout', 'status', 'deployment/steady', '--timeout=60s']);
   const uids = ['-n', NS, 'get', 'pods', '-l', 'app=steady', '-o', 'jsonpath={.items[*].metadata.uid}'];
   const uid = await world.kubectl(uids);
-  await (cluster as OwnCluster).reboot();
+  await cluster.reboot();
   const backMs = Date.now();
-  const answers = async () =>
-    (await world.logs(NS, 'deployment/steady'))
-      .split('\n')
-      .filter((line) => line.startsWith('{'))
-      .map((line): { atMs: number; said: string } => JSON.parse(line))
-      .filter(({ atMs }) => atMs > backMs);
-  await until(async () => (await answers()).some(({ said }) => said === '200'), 90_000);
+  const served = async () =>
+    (await asked('deployment/steady')).some(({ atMs, said }) => atMs > backMs && said === '200');
+  await until(served, 90_000);
   console.log(`an agent was served ${((Date.now() - backMs) / 1000).toFixed(0)} s after its node was back`);
   // The same pod, by one session, under a new value as well.
   expect(await world.kubectl(uids)).toBe(uid);
@@ -193,8 +189,7 @@ test('a node that comes up again with the store on it: sidecars and operator joi
 }, 240_000);
 
 test('a sidecar that is killed comes back with the CA that its agent trusts', async ({ skip }) => {
-  const { cluster } = world;
-  if (!(cluster instanceof OwnCluster)) skip('the processes of a given cluster are not ours to kill');
+  const cluster = ownCluster(skip, 'a process');
   const restarts = async () =>
     Number(
       await world.kubectl([
@@ -204,7 +199,7 @@ test('a sidecar that is killed comes back with the CA that its agent trusts', as
     );
   const before = await restarts();
   // All that there are; this agent has read the CA once, when it started.
-  (cluster as OwnCluster).machine.run(['pkill', '-KILL', '-f', 'sidecar.mjs --in-pod']);
+  cluster.machine.run(['pkill', '-KILL', '-f', 'sidecar.mjs --in-pod']);
   await until(async () => (await restarts()) > before, 60_000);
   const backMs = Date.now();
   await until(async () => (await asked()).some(({ atMs, said }) => atMs > backMs && said === '200'), 30_000);
@@ -213,8 +208,7 @@ test('a sidecar that is killed comes back with the CA that its agent trusts', as
 test("the operator's leader is killed in the middle of changes to a Secret: the next one brings the last of them", async ({
   skip,
 }) => {
-  const { cluster } = world;
-  if (!(cluster instanceof OwnCluster)) skip('the processes of a given cluster are not ours to kill');
+  const cluster = ownCluster(skip, 'a process');
   const holder = async () =>
     (await system('get', 'lease', 'sidekey-operator', '-o', 'jsonpath={.spec.holderIdentity}')).replace(/_.*/, '');
   const uid = await system('get', 'pod', await holder(), '-o', 'jsonpath={.metadata.uid}');
@@ -223,7 +217,7 @@ test("the operator's leader is killed in the middle of changes to a Secret: the 
     await world.setSecret(NS, 'key', `${KEY}-killed-${n}`);
     // By the pod's cgroup: all operators look the same otherwise.
     const kill = `for pid in $(pgrep -f operator.mjs); do grep -q "$0" /proc/$pid/cgroup && kill -KILL $pid && echo $pid; done; true`;
-    if (n === 6) expect((cluster as OwnCluster).machine.run(['sh', '-c', kill, uid])).toMatch(/^\d+\n$/);
+    if (n === 6) expect(cluster.machine.run(['sh', '-c', kill, uid])).toMatch(/^\d+\n$/);
   }
   await until(async () => (await world.seen(`${KEY}-killed-12`)).length > 0, 60_000);
   expect((await asked()).filter(({ atMs, said }) => atMs >= fromMs && said !== '200')).toEqual([]);
@@ -255,10 +249,9 @@ test('a namespace that is deleted while its pods run goes, with its sessions and
 });
 
 test('while the API server restarts nobody notices, and what changes after it arrives', async ({ skip }) => {
-  const { cluster } = world;
-  if (!(cluster instanceof OwnCluster)) skip('the API server of a given cluster is not ours to restart');
+  const cluster = ownCluster(skip, 'the API server');
   const fromMs = Date.now();
-  await (cluster as OwnCluster).apiServerRestart();
+  await cluster.apiServerRestart();
   await world.setSecret(NS, 'key', `${KEY}-2`);
   await until(async () => (await world.seen(`${KEY}-2`)).length > 0, 60_000);
   const answers = (await asked()).filter(({ atMs }) => atMs >= fromMs);

@@ -5,6 +5,7 @@ import { inject } from 'vitest';
 import type { ClusterUser } from '../authority.ts';
 import { clientBinary } from '../binaries.ts';
 import { type Cluster, startCluster } from '../cluster.ts';
+import { jsonLines } from '../jsonLines.ts';
 import { type CommandResult, run } from '../kubectl.ts';
 import { makeNamespace } from './madeNamespace.ts';
 import { SYSTEM_NAMESPACE } from './release.ts';
@@ -174,6 +175,11 @@ export class World {
     return (await this.attempt(['-n', namespace, 'logs', name, '-c', container])).stdout;
   }
 
+  /** What an agent says in its log, a JSON object a line; `of`: a pod, or `deployment/NAME`. */
+  async said<T>(namespace: string, of: string): Promise<T[]> {
+    return jsonLines<T>(await this.logs(namespace, of));
+  }
+
   /** A command in the agent's container; its output, whatever its exit code. */
   async exec(namespace: string, name: string, ...command: string[]): Promise<CommandResult> {
     return this.attempt(['-n', namespace, 'exec', name, '-c', 'agent', '--', ...command]);
@@ -206,11 +212,7 @@ export class World {
   /** What the upstream has seen, of the last minutes, with that text in what it carried. */
   async seen(carried: string): Promise<Seen[]> {
     const text = await this.kubectl(['-n', UPSTREAM_NAMESPACE, 'logs', 'upstream', '--since=10m']);
-    return text
-      .split('\n')
-      .filter((line) => line.startsWith('{'))
-      .map((line) => JSON.parse(line) as Seen)
-      .filter((seen) => seen.carried.includes(carried));
+    return jsonLines<Seen>(text).filter((seen) => seen.carried.includes(carried));
   }
 }
 

@@ -53,8 +53,19 @@ async function rotations(at: StoreProcess): Promise<Rotated[]> {
     .sort((a, b) => a.version - b.version);
 }
 
-/** A generated credential that was just made, and a sidecar of each replica. */
-async function generated(): Promise<{ versionsAt: () => Promise<number[]> }> {
+/** A generated credential that was just made, who leads, and who does not. */
+interface Scene {
+  index: number;
+  leading: StoreProcess;
+  other: StoreProcess;
+  before: Rotated[];
+  bornMs: number;
+  version: number;
+  /** What a sidecar of each replica is given. */
+  versionsAt: () => Promise<number[]>;
+}
+
+async function scene(): Promise<Scene> {
   const [first] = replicas.all as [StoreProcess];
   const operator = await StoreClient.join(first, { kind: 'operator' });
   await operator.call('DELETE', `/v1/credentials/${KEY}`);
@@ -76,7 +87,21 @@ async function generated(): Promise<{ versionsAt: () => Promise<number[]> }> {
         Number((await one.call('POST', '/v1/leases', json({ credential: KEY }))).headers[LEASE_HEADERS.version]),
       ),
     );
-  return { versionsAt };
+  const index = await leader();
+  const other = replicas.all[(index + 1) % 3]!;
+  const before = await rotations(other);
+  const { atMs: bornMs, version } = before.at(-1)!;
+  return { index, leading: replicas.all[index]!, other, before, bornMs, version, versionsAt };
+}
+
+/** It was rotated once, by another than the one that led, which gave up. */
+async function expectTakenOver({ before, index, other, version, versionsAt }: Scene): Promise<void> {
+  const after = await rotations(other);
+  expect(after).toHaveLength(before.length + 1);
+  expect(after.at(-1)).toMatchObject({ version: version + 1 });
+  expect(after.at(-1)!.chain).not.toBe(chains[index]);
+  expect(await leader()).not.toBe(index);
+  expect(await versionsAt()).toEqual([version + 1, version + 1, version + 1]);
 }
 
 /** What must be so however the work changed hands: one rotation each time that one fell due, in the order of the versions. */
@@ -95,58 +120,43 @@ async function expectOncePerDueTime(at: StoreProcess, before: Rotated[]): Promis
 test('a replica that stops right before a credential falls due and goes on when another has rotated it: rotated once, and it gives up', {
   timeout: 90_000,
 }, async () => {
-  const { versionsAt } = await generated();
-  const index = await leader();
-  const first = replicas.all[index]!;
-  const other = replicas.all[(index + 1) % 3]!;
-  const before = await rotations(other);
-  const { atMs: bornMs, version } = before.at(-1)!;
+  const now = await scene();
+  const { before, bornMs, leading, other } = now;
   await eventually(() => Date.now() > bornMs + (ROTATE_SECONDS - 0.3) * 1000, ROTATE_SECONDS * 1000);
-  first.child.kill('SIGSTOP');
+  leading.child.kill('SIGSTOP');
   try {
     await eventually(async () => (await rotations(other)).length > before.length, 30_000);
   } finally {
-    first.child.kill('SIGCONT');
+    leading.child.kill('SIGCONT');
   }
   // Long enough for it to do what it would.
   await new Promise((resolve) => setTimeout(resolve, 3_000));
-  expect(await rotations(other)).toHaveLength(before.length + 1);
-  expect((await rotations(other)).at(-1)).toMatchObject({ version: version + 1 });
-  expect((await rotations(other)).at(-1)!.chain).not.toBe(chains[index]);
-  expect(await leader()).not.toBe(index);
-  expect(await versionsAt()).toEqual([version + 1, version + 1, version + 1]);
+  await expectTakenOver(now);
   // And when the next falls due.
   await eventually(async () => (await rotations(other)).length === before.length + 2, ROTATE_SECONDS * 1000 + 10_000);
   await new Promise((resolve) => setTimeout(resolve, 2_000));
-  await expectOncePerDueTime(first, before);
+  await expectOncePerDueTime(leading, before);
 });
 
 test('of two that believe that they lead one rotates what falls due, and the other gives up', {
   timeout: 90_000,
 }, async () => {
-  const { versionsAt } = await generated();
-  const index = await leader();
-  const first = replicas.all[index]!;
-  const other = replicas.all[(index + 1) % 3]!;
-  const before = await rotations(other);
-  const { atMs: bornMs, version } = before.at(-1)!;
+  const now = await scene();
+  const { before, bornMs, index, leading, other } = now;
   await eventually(() => Date.now() > bornMs + (ROTATE_SECONDS - 1.5) * 1000, ROTATE_SECONDS * 1000);
   // The database has said that it leads, and before it hears that it is stopped, and its time is over.
   await proxies[index]!.holdAt('upkeep');
   await eventually(async () => (await leader()) === index, 2_000);
-  first.child.kill('SIGSTOP');
+  leading.child.kill('SIGSTOP');
   try {
     await server.query("DELETE FROM work WHERE name = 'upkeep'", databaseUrl);
     await eventually(async () => (await rotations(other)).length > before.length, 20_000);
     expect(await leader()).not.toBe(index);
     proxies[index]!.release();
   } finally {
-    first.child.kill('SIGCONT');
+    leading.child.kill('SIGCONT');
   }
   await new Promise((resolve) => setTimeout(resolve, 3_000));
-  expect(await rotations(other)).toHaveLength(before.length + 1);
-  expect((await rotations(other)).at(-1)!.chain).not.toBe(chains[index]);
-  expect(await leader()).not.toBe(index);
-  expect(await versionsAt()).toEqual([version + 1, version + 1, version + 1]);
-  await expectOncePerDueTime(first, before);
+  await expectTakenOver(now);
+  await expectOncePerDueTime(leading, before);
 });
