@@ -67,7 +67,10 @@ function urlIn(path: string): string {
     return checked(readFileSync(path, 'utf8').trim(), path);
   } catch (error) {
     if (error instanceof CliError) throw error;
-    throw usageError(`the URL of the database cannot be read: ${errorText(error)}`);
+    throw usageError(
+      `the URL of the database cannot be read: ${errorText(error)}`,
+      'name a file that holds postgres://… and nothing else',
+    );
   }
 }
 

@@ -91,7 +91,11 @@ export async function restore(
     }
   } catch (error) {
     if (error instanceof CliError) throw error;
-    throw new CliError(errorCode(error) ?? 'RestoreFailed', errorText(error), { exit: EXIT.refused, cause: error });
+    throw new CliError(errorCode(error) ?? 'RestoreFailed', errorText(error), {
+      exit: EXIT.refused,
+      ...(!existsSync(options.path) && { next: 'name the file that `sidekey backup` wrote' }),
+      cause: error,
+    });
   }
 }
 

@@ -76,6 +76,16 @@ test('a wrong passphrase, a damaged file, a cut one and another file are refused
   expect(existsSync(join(other.path, '.sidekey/store.db'))).toBe(false);
 });
 
+test('a backup, or the URL of a database, that is not where it was said to be is told with what to do', async () => {
+  const absent = await sidekey(['restore', join(folder.path, 'absent'), '--dir', other.path]);
+  expect(absent).toMatchObject({
+    code: 4,
+    stderr: expect.stringContaining('name the file that `sidekey backup` wrote'),
+  });
+  const without = await restore(['--database-url-file', 'absent']);
+  expect(without).toMatchObject({ code: 2, stderr: expect.stringContaining('holds postgres://… and nothing else') });
+});
+
 test('a store that is there, or that runs, is replaced only when it is stopped and with --force', async () => {
   await set();
   await backUp();
