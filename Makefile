@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cluster cluster-images cluster-clean cluster-down e2e conformance-store chaos bench bench-store bench-cluster fuzz goldens generate build clean
+.PHONY: help demo test check cluster cluster-images cluster-clean cluster-down e2e conformance-store chaos bench bench-store bench-cluster fuzz goldens generate build clean .test-parts .test-cluster
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 26
@@ -12,11 +12,18 @@ help: ## List the targets
 demo: $(INSTALLED) ## Watch real SDKs reach APIs with keys they never hold (30 s)
 	@node test/demo/main.ts
 
+# Beside each other: most of what both do is to wait for real servers. What is said on the cluster comes whole, when it has ended.
 test: $(INSTALLED) check ## Everything that CI runs
 	@mkdir -p .cache && rm -f .cache/tests.json .cache/e2e.json
 	@node test/cluster/main.ts build
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going .test-parts .test-cluster
+
+.test-parts:
 	@vitest run --reporter=default --reporter=json --outputFile.json=.cache/tests.json
-	@vitest run --config test/cluster/e2e/vitest.config.ts --reporter=default --reporter=json --outputFile.json=.cache/e2e.json
+
+.test-cluster:
+	@vitest run --config test/cluster/e2e/vitest.config.ts --reporter=default --reporter=json --outputFile.json=.cache/e2e.json >.cache/e2e.log 2>&1; \
+	status=$$?; cat .cache/e2e.log; exit $$status
 
 check: $(INSTALLED) ## Types, lint, format, folder boundaries, unused code
 	@tsc --noEmit

@@ -37,9 +37,9 @@ beforeEach(async () => {
     fatal: (error) => {
       throw error;
     },
-    // A day in seconds: certificates live 10 s, the steps of a change of the root are at least 0.5 s apart.
+    // A day in seconds: certificates live 15 s, the steps of a change of the root are at least 0.5 s apart.
     settings: {
-      certificateSeconds: 10,
+      certificateSeconds: 15,
       caSettleSeconds: 0.5,
       renewSpreadSeconds: 0.5,
       tickMs: 50,

@@ -156,13 +156,13 @@ describe('a release', () => {
   });
 });
 
-/** What there is of every kind that is named after us, but the records of helm and what the API server makes of CRDs. */
+/** What there is of every kind that is named after us, but the records of helm, what the API server makes of CRDs, and Events, which end by themselves. */
 async function objectsOf({ plane }: Installation): Promise<string[]> {
   const { stdout } = await plane.kubectl(['api-resources', '--verbs=list', '-o=name']);
   const kinds = stdout
     .trim()
     .split('\n')
-    .filter((kind) => kind !== 'apiservices.apiregistration.k8s.io');
+    .filter((kind) => !/^(apiservices\.apiregistration|events\b)/.test(kind));
   const { code, stderr, stdout: list } = await plane.kubectl(['get', kinds.join(','), '--all-namespaces', '-o=json']);
   if (code !== 0) throw new Error(stderr);
   const { items } = JSON.parse(list) as { items: { kind: string; metadata: { name: string } }[] };

@@ -219,7 +219,7 @@ async function refusalOfServer(object: Written): Promise<string> {
   expect(head).toBe(`${object.kind}.sidekey.dev "${object.metadata.name}"`);
   return rest
     .join(' is invalid: ')
-    .replace(/^\[(.*), <nil>: Invalid value: null: some validation rules were not checked .*\]$/, '$1')
+    .replace(/^\[(.*), <nil>: Invalid value: "?null"?: some validation rules were not checked .*\]$/, '$1')
     .replace(/^<nil>: (Invalid value: "object": )/, '$1')
     .replace(/^(.*?)(: )?Invalid value: "(object|array|string|integer)": /, '$1$2');
 }
