@@ -5,7 +5,7 @@ import { problemsOf, readConfigFile } from '../lib/configFile.ts';
 import { type Control, openControl } from '../lib/control.ts';
 import { keepOutOfCoreDumps } from '../lib/coreDump.ts';
 import { errorText } from '../lib/errors.ts';
-import { startStore } from './app.ts';
+import { type RunningStore, startStore } from './app.ts';
 import { StoreBootstrap } from './config.ts';
 import { storeError, storeErrorCode } from './errors.ts';
 
@@ -14,11 +14,20 @@ import { storeError, storeErrorCode } from './errors.ts';
  * by the end of its parent too.
  */
 async function main(control: Control | undefined, log: Logger): Promise<void> {
-  let waiting = true;
-  control?.closed.then(() => {
-    if (waiting) process.exit(0);
-  });
-  const store = await startStore({
+  let store: RunningStore | undefined;
+  let stopping = false;
+  const stop = async (why: string) => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ why }, 'the store stops');
+    await store?.close();
+    process.exit(0);
+  };
+  // Before it starts, as it may wait for its keys: the first process of a container is sent no signal that it does not ask for (pid_namespaces(7)).
+  process.on('SIGTERM', () => stop('SIGTERM'));
+  process.on('SIGINT', () => stop('SIGINT'));
+  control?.closed.then(() => stop('the parent is gone'));
+  store = await startStore({
     bootstrap: bootstrapOf(control?.bootstrap ?? readConfigFile(configFile!, invalid)),
     clock: systemClock,
     log,
@@ -28,18 +37,6 @@ async function main(control: Control | undefined, log: Logger): Promise<void> {
       process.exit(1);
     },
   });
-  waiting = false;
-  let stopping = false;
-  const stop = async (why: string) => {
-    if (stopping) return;
-    stopping = true;
-    log.info({ why }, 'the store stops');
-    await store.close();
-    process.exit(0);
-  };
-  process.on('SIGTERM', () => stop('SIGTERM'));
-  process.on('SIGINT', () => stop('SIGINT'));
-  control?.closed.then(() => stop('the parent is gone'));
   log.info({ url: store.storeUrl }, 'the store listens');
   const { metricsPort, storeUrl, trustBundlePem } = store;
   control?.ready({ type: 'ready', storeUrl, trustBundlePem, ...(metricsPort !== undefined && { metricsPort }) });

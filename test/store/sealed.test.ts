@@ -120,6 +120,19 @@ test.each(WAYS)('a store starts sealed while %s, says %s, and goes on by itself'
   sidecar.close();
 });
 
+test('a sealed store ends at SIGTERM of itself, as it must where it is the first process of a container', async () => {
+  let exit: Promise<unknown[]> | undefined;
+  const starting = StoreProcess.start(state, {
+    kek: { secretDir: join(dir, 'secret') },
+    sealed: (_reason, child) => {
+      exit = once(child, 'exit');
+      child.kill('SIGTERM');
+    },
+  });
+  await expect(starting).rejects.toMatchObject({ code: 'NoAnswer' });
+  expect(await exit).toEqual([0, null]);
+});
+
 test('a store waits sealed for a Secret that is not mounted yet, and for the right one', async () => {
   const secretDir = join(dir, 'secret');
   const mount = (name: string, key: Buffer) => {
