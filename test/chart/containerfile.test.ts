@@ -25,9 +25,9 @@ const bundles = parts as { input: string; output: { file: string } }[];
 const folders = [...new Set(bundles.map(({ input }) => input.split('/')[0]!))];
 const programs = bundles.map(({ output }) => basename(output.file));
 
-test('every folder that a bundle is made from is copied, and is let through by .containerignore', () => {
+test('every folder that a bundle is made from is copied, and is let through by .dockerignore', () => {
   const copied = [...containerfile.matchAll(/^COPY (\S+) \1$/gm)].map((match) => match[1]);
-  const letThrough = readFileSync(join(ROOT, '.containerignore'), 'utf8').match(/(?<=^!)[^.\n]+$/gm);
+  const letThrough = readFileSync(join(ROOT, '.dockerignore'), 'utf8').match(/(?<=^!)[^.\n]+$/gm);
   expect(copied.sort()).toEqual(['api', 'lib', ...folders].sort());
   expect(letThrough?.sort()).toEqual(['api', 'lib', ...folders].sort());
 });
