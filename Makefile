@@ -2,9 +2,11 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
+# As the chart names it; in full, since Podman would make another name of it.
+IMAGE ?= docker.io/library/sidekey:$(shell sed -n 's/^appVersion: *//p' charts/sidekey/Chart.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check cluster cluster-images cluster-clean cluster-down e2e conformance-store chaos bench bench-store bench-cluster fuzz goldens generate build clean .test-parts .test-cluster
+.PHONY: help demo test check image cluster cluster-images cluster-clean cluster-down e2e conformance-store chaos bench bench-store bench-cluster fuzz goldens generate build clean .test-parts .test-cluster
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 26
@@ -30,6 +32,10 @@ check: $(INSTALLED) ## Types, lint, format, folder boundaries, unused code
 	@biome check --error-on-warnings .
 	@knip
 	@node crds/generate/main.ts --check
+
+image: ## The product's image, by Podman or Docker (IMAGE=NAME:TAG; IMAGE_ARGS="--build-arg …")
+	@if command -v podman >/dev/null; then podman build --timestamp 0 -t $(IMAGE) $(IMAGE_ARGS) .; \
+	else docker build -f Containerfile --build-arg SOURCE_DATE_EPOCH=0 --provenance=false -t $(IMAGE) $(IMAGE_ARGS) .; fi
 
 cluster: $(INSTALLED) ## A Kubernetes cluster with our image: kind, or our own without Docker (Linux, root; 10 s, the first time 5 to 15 min)
 	@node test/cluster/main.ts up
