@@ -2,11 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { KubeError } from '../../lib/kube/client.ts';
 import { AGENTS_NAMESPACE, Installation } from './installed.ts';
+import { serveOtherKinds } from './otherKinds.ts';
 import { notes, objectsIn, type Rendered, render, valuesFiles } from './render.ts';
 
 const START_LIMIT_MS = 20 * 60_000;
-/** Their kinds are not here. */
-const OTHERS = /^(cert-manager\.io|monitoring\.coreos\.com)\//;
 
 let installation: Installation;
 
@@ -14,6 +13,7 @@ beforeAll(async () => {
   installation = await Installation.prepare();
   for (const name of ['research', 'sidekey-demo', 'sidekey-test', 'keys-test'])
     await installation.plane.client().create('/api/v1/namespaces', { metadata: { name } });
+  await serveOtherKinds(installation.plane);
 }, START_LIMIT_MS);
 afterAll(() => installation?.plane.stop());
 
@@ -21,9 +21,7 @@ describe('an API server', () => {
   test.each(valuesFiles())(
     'takes every object of the values $name, knows each field, and warns of none',
     async ({ file }) => {
-      const objects = (await render('--values', file)).filter(
-        ({ apiVersion, kind }) => kind !== 'Namespace' && !OTHERS.test(apiVersion),
-      );
+      const objects = (await render('--values', file)).filter(({ kind }) => kind !== 'Namespace');
       const input = objects.map((object) => stringify(object)).join('---\n');
       const { code, stderr } = await installation.plane.kubectl(
         ['apply', '--dry-run=server', '--validate=strict', '--filename=-'],

@@ -127,7 +127,8 @@ function keep(path: string, stamp: string): void {
   writeFileSync(`${path}.stamp`, stamp);
 }
 
-function goProgram(): string {
+/** @throws Error that says how to get it */
+export function goProgram(): string {
   const dirs = [...(process.env.PATH ?? '').split(delimiter), ...GO_DIRS];
   const go = dirs.map((dir) => join(dir, 'go')).find(isExecutable);
   if (go === undefined)
