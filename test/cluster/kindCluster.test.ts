@@ -37,11 +37,12 @@ afterEach(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const calls = () => {
+const wholeCalls = () => {
   const all = readFileSync(join(dir, 'calls'), 'utf8').trimEnd().split('\n');
   writeFileSync(join(dir, 'calls'), '');
-  return all.map((call) => call.split(' ').slice(0, 3).join(' '));
+  return all;
 };
+const calls = () => wholeCalls().map((call) => call.split(' ').slice(0, 3).join(' '));
 const image = () => imageArchive({ name: 'sidekey.test/x:1', layers: [new RootFilesystem().file('/a', 'a').layer] });
 
 test('a cluster by kind that was made for a run ends with it', async () => {
@@ -50,6 +51,15 @@ test('a cluster by kind that was made for a run ends with it', async () => {
   expect(cluster.outlivesRun).toBe(false);
   await cluster.stop();
   expect(calls()).toContain('kind delete cluster');
+});
+
+test('the node has the image that SIDEKEY_KIND_IMAGE names, where it names one', async () => {
+  const create = () => wholeCalls().find((call) => call.startsWith('kind create'));
+  await (await startCluster({ name: `image-${process.pid}` })).stop();
+  expect(create()).not.toContain('--image');
+  vi.stubEnv('SIDEKEY_KIND_IMAGE', 'example.test/node:v1.34.4');
+  await (await startCluster({ name: `image-${process.pid}` })).stop();
+  expect(create()).toMatch(/ --image example\.test\/node:v1\.34\.4$/);
 });
 
 test('a cluster by kind that is kept is known by its KUBECONFIG, takes images, and is left as it is', async () => {

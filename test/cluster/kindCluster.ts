@@ -6,6 +6,8 @@ import type { Image } from './imageArchive.ts';
 import { run } from './kubectl.ts';
 
 const WAIT = '120s';
+/** Names the image of the node, where the one that a version of kind brings is not wanted or cannot be pulled. */
+const IMAGE_VARIABLE = 'SIDEKEY_KIND_IMAGE';
 /** Each cluster by kind of this checkout has a directory of its name here, by which a later process knows it. */
 const KIND_CLUSTERS = new URL('../../.cache/kind/', import.meta.url).pathname;
 
@@ -40,7 +42,8 @@ export class KindCluster extends GivenCluster implements Cluster {
     if (await cluster.#exists()) await kind(['export', 'kubeconfig', ...cluster.#options()]);
     else {
       say?.(`kind create cluster --name ${cluster.#name}`);
-      await kind(['create', 'cluster', ...cluster.#options(), '--wait', WAIT]);
+      const image = process.env[IMAGE_VARIABLE];
+      await kind(['create', 'cluster', ...cluster.#options(), '--wait', WAIT, ...(image ? ['--image', image] : [])]);
     }
     return cluster;
   }
