@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -7,12 +7,16 @@ import { imageArchive } from './imageArchive.ts';
 import { KindCluster } from './kindCluster.ts';
 import { RootFilesystem } from './rootFilesystem.ts';
 
-/** Instead of kind and docker: writes down how it was called, and knows the clusters that were made. */
+/** Instead of kind and docker: writes down how it was called, knows the clusters that were made, and fails at what it is told to. */
 const DOUBLE = `#!/bin/sh
 echo "$(basename "$0") $*" >>"$DOUBLE_DIR/calls"
+case "$(basename "$0") $*" in
+  $DOUBLE_FAILS) echo 'it is not to be' >&2; exit 1 ;;
+esac
 case "$1 $2" in
   'create cluster') echo "$4" >>"$DOUBLE_DIR/clusters"; echo {} >"$6" ;;
   'get clusters') cat "$DOUBLE_DIR/clusters" ;;
+  'export logs') mkdir -p "$3" ;;
   'delete cluster') : >"$DOUBLE_DIR/clusters" ;;
   info*) echo 28.0.0 ;;
 esac
@@ -29,6 +33,7 @@ beforeEach(() => {
   }
   vi.stubEnv('PATH', `${join(dir, 'bin')}:${process.env.PATH}`);
   vi.stubEnv('DOUBLE_DIR', dir);
+  vi.stubEnv('DOUBLE_FAILS', 'nothing');
   vi.stubEnv('KUBECONFIG', undefined);
   vi.stubEnv('SIDEKEY_E2E_KUBECONFIG', undefined);
 });
@@ -43,6 +48,7 @@ const wholeCalls = () => {
   return all;
 };
 const calls = () => wholeCalls().map((call) => call.split(' ').slice(0, 3).join(' '));
+const dirOf = (name: string) => new URL(`../../.cache/kind/sidekey-${name}`, import.meta.url).pathname;
 const image = () => imageArchive({ name: 'sidekey.test/x:1', layers: [new RootFilesystem().file('/a', 'a').layer] });
 
 test('a cluster by kind that was made for a run ends with it', async () => {
@@ -51,6 +57,7 @@ test('a cluster by kind that was made for a run ends with it', async () => {
   expect(cluster.outlivesRun).toBe(false);
   await cluster.stop();
   expect(calls()).toContain('kind delete cluster');
+  expect(existsSync(dirOf(`own-${process.pid}`))).toBe(false);
 });
 
 test('the node has the image that SIDEKEY_KIND_IMAGE names, where it names one', async () => {
@@ -62,13 +69,31 @@ test('the node has the image that SIDEKEY_KIND_IMAGE names, where it names one',
   expect(create()).toMatch(/ --image example\.test\/node:v1\.34\.4$/);
 });
 
+test('a cluster by kind that does not start, or whose node is not ready in time, is deleted, and its logs are kept', async () => {
+  const name = `broken-${process.pid}`;
+  for (const [fails, why] of [
+    ['kind create*', 'kind create cluster failed: it is not to be'],
+    ['docker exec * timeout *', 'failed: it is not to be'],
+  ] as const) {
+    vi.stubEnv('DOUBLE_FAILS', fails);
+    await expect(startCluster({ name, kept: true })).rejects.toMatchObject({
+      message: `the cluster did not start; its logs are in ${dirOf(name)}/logs`,
+      cause: { message: expect.stringContaining(why) },
+    });
+    expect(calls().slice(-2)).toEqual(['kind export logs', 'kind delete cluster']);
+  }
+  rmSync(dirOf(name), { recursive: true });
+});
+
 test('a cluster by kind that is kept is known by its KUBECONFIG, takes images, and is left as it is', async () => {
   const name = `kept-${process.pid}`;
   const { kubeconfigFile } = await startCluster({ name, kept: true });
   expect(calls()).toContain('kind create cluster');
   // As `make cluster` once more.
   await startCluster({ name, kept: true });
-  expect(calls()).not.toContain('kind create cluster');
+  const again = calls();
+  expect(again).not.toContain('kind create cluster');
+  expect(again).toContain(`docker start sidekey-${name}-control-plane`);
 
   vi.stubEnv('KUBECONFIG', kubeconfigFile);
   const found = await startCluster();

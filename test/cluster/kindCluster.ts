@@ -5,7 +5,7 @@ import { GivenCluster } from './givenCluster.ts';
 import type { Image } from './imageArchive.ts';
 import { run } from './kubectl.ts';
 
-const WAIT = '120s';
+const READY_LIMIT_SECONDS = 120;
 /** Names the image of the node, where the one that a version of kind brings is not wanted or cannot be pulled. */
 const IMAGE_VARIABLE = 'SIDEKEY_KIND_IMAGE';
 /** Each cluster by kind of this checkout has a directory of its name here, by which a later process knows it. */
@@ -35,15 +35,18 @@ export class KindCluster extends GivenCluster implements Cluster {
     this.#dir = dir;
   }
 
-  /** One that `make cluster` has started is found again. */
+  /** One that `make cluster` has started is found again. @throws Error that says where the logs are of what did not start */
   static async start({ kept = false, name = `test-${process.pid}`, say }: ClusterOptions): Promise<KindCluster> {
     const cluster = new KindCluster(`sidekey-${name}`, { outlivesRun: kept });
     mkdirSync(cluster.#dir, { recursive: true });
-    if (await cluster.#exists()) await kind(['export', 'kubeconfig', ...cluster.#options()]);
-    else {
+    if (await cluster.#exists()) {
+      // It may have been stopped since, by hand or with the engine.
+      await cluster.#docker('start', cluster.#nodeName);
+      await cluster.#untilReady();
+      await kind(['export', 'kubeconfig', ...cluster.#options()]);
+    } else {
       say?.(`kind create cluster --name ${cluster.#name}`);
-      const image = process.env[IMAGE_VARIABLE];
-      await kind(['create', 'cluster', ...cluster.#options(), '--wait', WAIT, ...(image ? ['--image', image] : [])]);
+      await cluster.#create();
     }
     return cluster;
   }
@@ -64,19 +67,20 @@ export class KindCluster extends GivenCluster implements Cluster {
   override async loadImage(image: Image): Promise<string> {
     const file = join(this.#dir, 'image.tar');
     writeFileSync(file, image.archive);
-    await kind(['load', 'image-archive', file, '--name', this.#name]);
-    rmSync(file);
-    const ctr = ['exec', `${this.#name}-control-plane`, 'ctr', '--namespace', 'k8s.io'];
+    try {
+      await kind(['load', 'image-archive', file, '--name', this.#name]);
+    } finally {
+      rmSync(file);
+    }
     const reference = `${image.name.replace(/:[^:/]*$/, '')}@${image.digest}`;
-    const tag = await run('docker', [...ctr, 'images', 'tag', '--force', image.name, reference]);
-    if (tag.code !== 0) throw new Error(`ctr images tag failed: ${tag.stderr}`);
+    await this.#onNode(['ctr', '--namespace', 'k8s.io', 'images', 'tag', '--force', image.name, reference]);
     return reference;
   }
 
   override async collectLogs(dir: string): Promise<void> {
     mkdirSync(dir, { recursive: true });
     await super.collectLogs(dir);
-    await kind(['export', 'logs', join(dir, 'components'), '--name', this.#name]);
+    await this.#exportLogs(join(dir, 'components'));
   }
 
   override async stop(): Promise<void> {
@@ -86,8 +90,54 @@ export class KindCluster extends GivenCluster implements Cluster {
     rmSync(this.#dir, { recursive: true, force: true });
   }
 
+  /** Whole, or not at all but for its logs. */
+  async #create(): Promise<void> {
+    const image = process.env[IMAGE_VARIABLE];
+    try {
+      await kind(['create', 'cluster', ...this.#options(), '--retain', ...(image ? ['--image', image] : [])]);
+      // Where a node is not ready in time, kind's own --wait says so, and succeeds.
+      await this.#untilReady();
+    } catch (error) {
+      const logs = join(this.#dir, 'logs');
+      const told = await this.#exportLogs(logs).then(
+        () => `; its logs are in ${logs}`,
+        // There are none of a node that was not even made.
+        () => '',
+      );
+      await kind(['delete', 'cluster', ...this.#options()]);
+      if (told === '') rmSync(this.#dir, { recursive: true, force: true });
+      throw new Error(`the cluster did not start${told}`, { cause: error });
+    }
+  }
+
+  /** @throws Error with what the command said */
+  async #onNode(command: readonly string[]): Promise<string> {
+    return this.#docker('exec', this.#nodeName, ...command);
+  }
+
+  async #untilReady(): Promise<void> {
+    // Asked for on the node: that is where its administrator's kubeconfig is, and a client of its version.
+    const ready = 'kubectl get --raw /readyz && kubectl wait node --all --for=condition=Ready --timeout=5s';
+    const waiting = `until ${ready}; do sleep 0.5; done`;
+    await this.#onNode(['timeout', String(READY_LIMIT_SECONDS), 'sh', '-c', waiting]);
+  }
+
+  async #exportLogs(dir: string): Promise<void> {
+    await kind(['export', 'logs', dir, '--name', this.#name]);
+  }
+
+  get #nodeName(): string {
+    return `${this.#name}-control-plane`;
+  }
+
   async #exists(): Promise<boolean> {
     return (await kind(['get', 'clusters'])).split('\n').includes(this.#name);
+  }
+
+  async #docker(...args: readonly string[]): Promise<string> {
+    const { code, stderr, stdout } = await run('docker', args);
+    if (code !== 0) throw new Error(`docker ${args.join(' ')} failed: ${stderr.slice(-2_000)}`);
+    return stdout;
   }
 
   #options(): string[] {
