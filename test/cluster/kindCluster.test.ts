@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -83,6 +84,20 @@ test('a cluster by kind that does not start, or whose node is not ready in time,
     expect(calls().slice(-2)).toEqual(['kind export logs', 'kind delete cluster']);
   }
   rmSync(dirOf(name), { recursive: true });
+});
+
+test('a cluster by kind whose run was killed is deleted by the next one', async () => {
+  const { pid } = spawnSync('true');
+  const abandoned = dirOf(`test-${pid}`);
+  mkdirSync(abandoned, { recursive: true });
+  writeFileSync(join(abandoned, 'owner.json'), JSON.stringify({ pid, startTicks: '1' }));
+  const cluster = await startCluster({ name: `next-${process.pid}` });
+  expect(wholeCalls()).toContain(`kind delete cluster --name sidekey-test-${pid} --kubeconfig ${abandoned}/kubeconfig`);
+  expect(existsSync(abandoned)).toBe(false);
+  // Who runs beside it is left alone.
+  const beside = await startCluster({ name: `beside-${process.pid}` });
+  expect(calls()).not.toContain('kind delete cluster');
+  for (const one of [cluster, beside]) await one.stop();
 });
 
 test('a cluster by kind that is kept is known by its KUBECONFIG, takes images, and is left as it is', async () => {

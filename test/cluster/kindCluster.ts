@@ -1,15 +1,18 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Cluster, ClusterOptions } from './cluster.ts';
 import { GivenCluster } from './givenCluster.ts';
 import type { Image } from './imageArchive.ts';
 import { run } from './kubectl.ts';
+import { isRunning, type RunningProcess, runningProcess } from './runningProcess.ts';
 
 const READY_LIMIT_SECONDS = 120;
 /** Names the image of the node, where the one that a version of kind brings is not wanted or cannot be pulled. */
 const IMAGE_VARIABLE = 'SIDEKEY_KIND_IMAGE';
 /** Each cluster by kind of this checkout has a directory of its name here, by which a later process knows it. */
 const KIND_CLUSTERS = new URL('../../.cache/kind/', import.meta.url).pathname;
+/** Of a cluster that ends with a run: the process that ends it. */
+const OWNER = 'owner.json';
 
 /** Whether there is an engine behind the client: the client alone is often installed. */
 export async function dockerAnswers(): Promise<boolean> {
@@ -37,6 +40,7 @@ export class KindCluster extends GivenCluster implements Cluster {
 
   /** One that `make cluster` has started is found again. @throws Error that says where the logs are of what did not start */
   static async start({ kept = false, name = `test-${process.pid}`, say }: ClusterOptions): Promise<KindCluster> {
+    await removeAbandoned();
     const cluster = new KindCluster(`sidekey-${name}`, { outlivesRun: kept });
     mkdirSync(cluster.#dir, { recursive: true });
     if (await cluster.#exists()) {
@@ -45,6 +49,7 @@ export class KindCluster extends GivenCluster implements Cluster {
       await cluster.#untilReady();
       await kind(['export', 'kubeconfig', ...cluster.#options()]);
     } else {
+      if (!kept) writeFileSync(join(cluster.#dir, OWNER), JSON.stringify(runningProcess(process.pid)));
       say?.(`kind create cluster --name ${cluster.#name}`);
       await cluster.#create();
     }
@@ -142,6 +147,16 @@ export class KindCluster extends GivenCluster implements Cluster {
 
   #options(): string[] {
     return ['--name', this.#name, '--kubeconfig', this.kubeconfigFile];
+  }
+}
+
+/** Ends those of runs that were cut short: containers of Docker go on without whoever started them. */
+async function removeAbandoned(): Promise<void> {
+  if (!existsSync(KIND_CLUSTERS)) return;
+  for (const name of readdirSync(KIND_CLUSTERS)) {
+    const file = join(KIND_CLUSTERS, name, OWNER);
+    if (!existsSync(file) || isRunning(JSON.parse(readFileSync(file, 'utf8')) as RunningProcess)) continue;
+    await KindCluster.remove(name.replace(/^sidekey-/, ''));
   }
 }
 
