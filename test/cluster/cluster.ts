@@ -16,7 +16,7 @@ export interface ClusterOptions {
 
 /** A cluster with at least one node, whoever made it. */
 export interface Cluster {
-  /** What only a cluster of our own can do is in OwnCluster: `if (cluster instanceof OwnCluster)`. */
+  /** What only some can do: see `breakable`, and OwnCluster (`if (cluster instanceof OwnCluster)`). */
   readonly kubeconfigFile: string;
   /** Whether `stop` leaves it: who installs something there takes it away. */
   readonly outlivesRun: boolean;
@@ -30,6 +30,22 @@ export interface Cluster {
   collectLogs(dir: string): Promise<void>;
   /** Ends what we started. */
   stop(): Promise<void>;
+}
+
+/** One whose parts are ours to stop. */
+export interface BreakableCluster extends Cluster {
+  /** Runs a command on the node, as root. @throws Error with what it said */
+  onNode(command: readonly string[]): Promise<string>;
+  /** As with an upgrade: containers go on. */
+  runtimeRestart(): Promise<void>;
+  /** The node goes down and comes up again: every container ends at once, and what is in memory is gone. */
+  reboot(): Promise<void>;
+  apiServerRestart(): Promise<void>;
+}
+
+/** The same, unless it is somebody else's. */
+export function breakable(cluster: Cluster): BreakableCluster | undefined {
+  return cluster instanceof OwnCluster || cluster instanceof KindCluster ? cluster : undefined;
 }
 
 /**

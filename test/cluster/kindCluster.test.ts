@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { startCluster } from './cluster.ts';
+import { breakable, startCluster } from './cluster.ts';
 import { imageArchive } from './imageArchive.ts';
 import { KindCluster } from './kindCluster.ts';
 import { RootFilesystem } from './rootFilesystem.ts';
@@ -125,6 +125,31 @@ test('a cluster by kind that is kept is known by its KUBECONFIG, takes images, a
 
   await KindCluster.remove(name);
   expect(calls()).toEqual(['kind delete cluster']);
+});
+
+test('the parts of a cluster by kind are ours to stop, and it is ready again before a test goes on', async () => {
+  const name = `breakable-${process.pid}`;
+  const started = await startCluster({ name });
+  const cluster = breakable(started)!;
+  calls();
+  const node = `sidekey-${name}-control-plane`;
+  for (const [stop, call] of [
+    [() => cluster.reboot(), `docker restart -t 0 ${node}`],
+    [() => cluster.runtimeRestart(), `docker exec ${node} systemctl restart containerd`],
+    [
+      () => cluster.apiServerRestart(),
+      expect.stringContaining(`docker exec ${node} sh -c pid=$(pgrep -x kube-apiserver)`),
+    ],
+  ] as const) {
+    await stop();
+    expect(wholeCalls()).toEqual([
+      call,
+      expect.stringContaining(`docker exec ${node} timeout 120 sh -c until kubectl`),
+    ]);
+  }
+  await started.stop();
+  vi.stubEnv('KUBECONFIG', join(dir, 'kubeconfig'));
+  expect(breakable(await startCluster())).toBeUndefined();
 });
 
 test('a cluster of somebody else is given images by its owner only, and says how', async () => {

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { Cluster, ClusterOptions } from './cluster.ts';
+import type { BreakableCluster, ClusterOptions } from './cluster.ts';
 import { GivenCluster } from './givenCluster.ts';
 import type { Image } from './imageArchive.ts';
 import { run } from './kubectl.ts';
@@ -25,7 +25,7 @@ export async function dockerAnswers(): Promise<boolean> {
 }
 
 /** A cluster made by kind (kind.sigs.k8s.io), in containers of Docker. */
-export class KindCluster extends GivenCluster implements Cluster {
+export class KindCluster extends GivenCluster implements BreakableCluster {
   override readonly outlivesRun: boolean;
   readonly #name: string;
   readonly #dir: string;
@@ -78,8 +78,29 @@ export class KindCluster extends GivenCluster implements Cluster {
       rmSync(file);
     }
     const reference = `${image.name.replace(/:[^:/]*$/, '')}@${image.digest}`;
-    await this.#onNode(['ctr', '--namespace', 'k8s.io', 'images', 'tag', '--force', image.name, reference]);
+    await this.onNode(['ctr', '--namespace', 'k8s.io', 'images', 'tag', '--force', image.name, reference]);
     return reference;
+  }
+
+  async onNode(command: readonly string[]): Promise<string> {
+    return this.#docker('exec', this.#nodeName, ...command);
+  }
+
+  async runtimeRestart(): Promise<void> {
+    await this.onNode(['systemctl', 'restart', 'containerd']);
+    await this.#untilReady();
+  }
+
+  async reboot(): Promise<void> {
+    await this.#docker('restart', '-t', '0', this.#nodeName);
+    await this.#untilReady();
+  }
+
+  /** The kubelet starts it again. */
+  async apiServerRestart(): Promise<void> {
+    const restart = 'pid=$(pgrep -x kube-apiserver) && kill -KILL $pid && while [ -d /proc/$pid ]; do sleep 0.1; done';
+    await this.onNode(['sh', '-c', restart]);
+    await this.#untilReady();
   }
 
   override async collectLogs(dir: string): Promise<void> {
@@ -115,16 +136,11 @@ export class KindCluster extends GivenCluster implements Cluster {
     }
   }
 
-  /** @throws Error with what the command said */
-  async #onNode(command: readonly string[]): Promise<string> {
-    return this.#docker('exec', this.#nodeName, ...command);
-  }
-
   async #untilReady(): Promise<void> {
     // Asked for on the node: that is where its administrator's kubeconfig is, and a client of its version.
     const ready = 'kubectl get --raw /readyz && kubectl wait node --all --for=condition=Ready --timeout=5s';
     const waiting = `until ${ready}; do sleep 0.5; done`;
-    await this.#onNode(['timeout', String(READY_LIMIT_SECONDS), 'sh', '-c', waiting]);
+    await this.onNode(['timeout', String(READY_LIMIT_SECONDS), 'sh', '-c', waiting]);
   }
 
   async #exportLogs(dir: string): Promise<void> {

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { KubeClient } from '../../lib/kube/client.ts';
 import type { ClusterUser } from './authority.ts';
 import { binaries } from './binaries.ts';
-import type { Cluster, ClusterOptions } from './cluster.ts';
+import type { BreakableCluster, ClusterOptions } from './cluster.ts';
 import { clusterObjects } from './clusterObjects.ts';
 import { CLUSTERS, type ClusterRecord, recordOf, saveRecord } from './clusterRecord.ts';
 import { Component, type Surroundings } from './component.ts';
@@ -34,7 +34,7 @@ const KUBELET_STAYS_MS = 1_000;
  *
  * The API server is at a port of our loopback. Everything is under .cache/cluster/NAME while it runs, logs included.
  */
-export class OwnCluster implements Cluster {
+export class OwnCluster implements BreakableCluster {
   readonly plane: ControlPlane;
   readonly machine: Machine;
   /** Where pods reach what `runOnNode` starts. */
@@ -242,7 +242,10 @@ export class OwnCluster implements Cluster {
     await this.nodeUp();
   }
 
-  /** The node goes down and comes up again: every container ends at once, and what is in memory is gone. */
+  async onNode(command: readonly string[]): Promise<string> {
+    return this.machine.run(command);
+  }
+
   async reboot(): Promise<void> {
     await this.nodeDown();
     const [ctr, ...args] = this.#ctr('tasks');
