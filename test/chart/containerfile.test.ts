@@ -49,7 +49,8 @@ test.runIf(process.getuid?.() === 0)(
   'the image has Node, nft and the parts, runs without root, and comes out the same again',
   () => {
     const image = assemble('one');
-    const inside = (...args: string[]) => execFileSync('chroot', args, { encoding: 'utf8' }).trim();
+    const env = { PATH: process.env.PATH };
+    const inside = (...args: string[]) => execFileSync('chroot', args, { encoding: 'utf8', env }).trim();
     for (const program of programs)
       expect(inside('--userspec=65532:65532', image, '/usr/local/bin/node', `/sidekey/${program}`)).toBe(
         `${program} 65532`,
