@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 import { COMPILE_CACHE } from './cli/compileCache.ts';
 
-/** What they measure must not be disturbed by other tests. */
-const ALONE = ['test/store/overload.test.ts', 'test/store/slowSidecar.test.ts'];
+/** What it measures must not be disturbed by other tests. */
+const ALONE = ['test/store/overload.test.ts'];
 
 export default defineConfig({
   test: {
