@@ -5,6 +5,7 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { Logger } from '../../../lib/log.ts';
 import { createTestCa } from '../../../sidecar/upstream/testkit.ts';
+import { Link } from '../../../store/persist/postgres/link.ts';
 import { migrate } from '../../../store/persist/postgres/migrate.ts';
 import { MIGRATIONS } from '../../../store/persist/postgres/migrations.ts';
 import { PostgresRepository } from '../../../store/persist/postgres/repository.ts';
@@ -301,6 +302,17 @@ test('a step that fails leaves nothing of itself', async () => {
   expect(
     await server.query("SELECT to_regclass('half') AS half, max(version) AS version FROM schema_versions", url),
   ).toEqual([{ half: null, version: MIGRATIONS.length }]);
+});
+
+test('a connection that is still being made when its store closes does not outlive it', async () => {
+  const link = new Link({ url: await server.newDatabase(), name: 'closing', log: silentLog });
+  const made = link.get(10_000);
+  await link.close();
+  await expect(made).rejects.toMatchObject({ code: 'StorageFailed' });
+  await eventually(
+    async () => (await server.query("SELECT 1 FROM pg_stat_activity WHERE application_name = 'closing'")).length === 0,
+    10_000,
+  );
 });
 
 test('TLS is verified: the right CA and name open the database, others do not', async () => {
