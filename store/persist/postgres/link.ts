@@ -87,18 +87,21 @@ export class Link {
       await client.connect();
       await prepare(client);
       await this.#setup(client);
-      // Nobody would end it.
-      if (this.#closed) throw storeError('StorageFailed', 'The store stops.');
-      this.#pauseMs = 0;
-      this.#client = client;
-      return client;
     } catch (error) {
       client.end().catch(() => {});
-      if (this.#pauseMs === 0 && !this.#closed)
+      if (this.#pauseMs === 0)
         this.#log.warn({ connection: this.#name, error: errorText(error) }, 'the database cannot be reached');
       this.#pauseMs = Math.min(PAUSE_LIMIT_MS, Math.max(FIRST_PAUSE_MS, this.#pauseMs * 2));
       throw storeError('StorageFailed', 'The database cannot be reached now; retry later.', { cause: error });
     }
+    if (this.#closed) {
+      // Nobody else would end it.
+      client.end().catch(() => {});
+      throw storeError('StorageFailed', 'The store stops.');
+    }
+    this.#pauseMs = 0;
+    this.#client = client;
+    return client;
   }
 }
 
