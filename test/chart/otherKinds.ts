@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { goProgram } from '../cluster/binaries.ts';
+import { goEnvironment, goProgram } from '../cluster/binaries.ts';
 import type { ControlPlane } from '../cluster/controlPlane.ts';
 import { established } from '../crds/withCrds.ts';
 
@@ -38,8 +38,8 @@ export async function serveOtherKinds(plane: ControlPlane): Promise<void> {
 }
 
 function moduleDir(module: string, sum: string): string {
-  const env = { ...process.env, GOFLAGS: '-mod=mod', GOWORK: 'off' };
-  const text = execFileSync(goProgram(), ['mod', 'download', '-json', module], { cwd: '/', encoding: 'utf8', env });
+  const options = { cwd: '/', encoding: 'utf8', env: goEnvironment() } as const;
+  const text = execFileSync(goProgram(), ['mod', 'download', '-json', module], options);
   const downloaded = JSON.parse(text) as { Dir: string; Sum: string };
   if (downloaded.Sum !== sum) throw new Error(`${module} is ${downloaded.Sum}, not ${sum}`);
   return downloaded.Dir;

@@ -91,7 +91,7 @@ async function build(name: BinaryName, path: string, stamp: string, say: (line: 
   const fromMs = performance.now();
   const child = spawn(go, ['build', '-ldflags', LINKER_FLAGS, '-o', `${path}.new`, GO_PROGRAMS[name].package], {
     cwd: join(MODULES, GO_PROGRAMS[name].module),
-    env: { ...process.env, CGO_ENABLED: '0', GOFLAGS: '', GOWORK: 'off' },
+    env: goEnvironment(),
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let said = '';
@@ -125,6 +125,11 @@ function keep(path: string, stamp: string): void {
   rmSync(`${path}.stamp`, { force: true });
   renameSync(`${path}.new`, path);
   writeFileSync(`${path}.stamp`, stamp);
+}
+
+/** In which Go does the same whatever its user has set for himself. */
+export function goEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env, CGO_ENABLED: '0', GOFLAGS: '', GOWORK: 'off' };
 }
 
 /** @throws Error that says how to get it */

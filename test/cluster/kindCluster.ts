@@ -40,7 +40,7 @@ export class KindCluster extends GivenCluster implements BreakableCluster {
 
   /** One that `make cluster` has started is found again. @throws Error that says where the logs are of what did not start */
   static async start({ kept = false, name = `test-${process.pid}`, say }: ClusterOptions): Promise<KindCluster> {
-    await removeAbandoned();
+    await KindCluster.#removeAbandoned();
     const cluster = new KindCluster(`sidekey-${name}`, { outlivesRun: kept });
     mkdirSync(cluster.#dir, { recursive: true });
     if (await cluster.#exists()) {
@@ -67,6 +67,16 @@ export class KindCluster extends GivenCluster implements BreakableCluster {
   /** Ends one that another process has started. */
   static async remove(name: string): Promise<void> {
     await new KindCluster(`sidekey-${name}`, { outlivesRun: false }).stop();
+  }
+
+  /** Ends those of runs that were cut short: containers of Docker go on without whoever started them. */
+  static async #removeAbandoned(): Promise<void> {
+    if (!existsSync(KIND_CLUSTERS)) return;
+    for (const name of readdirSync(KIND_CLUSTERS)) {
+      const file = join(KIND_CLUSTERS, name, OWNER);
+      if (!existsSync(file) || isRunning(JSON.parse(readFileSync(file, 'utf8')) as RunningProcess)) continue;
+      await new KindCluster(name, { outlivesRun: false }).stop();
+    }
   }
 
   override async loadImage(image: Image): Promise<string> {
@@ -163,16 +173,6 @@ export class KindCluster extends GivenCluster implements BreakableCluster {
 
   #options(): string[] {
     return ['--name', this.#name, '--kubeconfig', this.kubeconfigFile];
-  }
-}
-
-/** Ends those of runs that were cut short: containers of Docker go on without whoever started them. */
-async function removeAbandoned(): Promise<void> {
-  if (!existsSync(KIND_CLUSTERS)) return;
-  for (const name of readdirSync(KIND_CLUSTERS)) {
-    const file = join(KIND_CLUSTERS, name, OWNER);
-    if (!existsSync(file) || isRunning(JSON.parse(readFileSync(file, 'utf8')) as RunningProcess)) continue;
-    await KindCluster.remove(name.replace(/^sidekey-/, ''));
   }
 }
 
