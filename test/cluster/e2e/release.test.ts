@@ -67,7 +67,7 @@ test('an upgrade and a rollback fail no request of an agent that runs', async ()
     ...wait,
   );
   await released('rollback', 'sidekey', '1', ...wait);
-  await until(async () => (await world.sidekey(['session', 'list'])).code === 0, 30_000);
+  await world.sidekeyDone(['session', 'list'], 30_000);
   const { asked, failed } = await failedSince(fromMs);
   console.log(`${asked} requests during an upgrade and a rollback`);
   expect(failed).toEqual([]);

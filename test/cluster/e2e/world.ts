@@ -190,6 +190,19 @@ export class World {
     return run(PLUGIN, args, { kubeconfigFile: this.cluster.kubeconfigFile });
   }
 
+  /** As `sidekey`, until it succeeds. @throws Error with what it said last */
+  async sidekeyDone(args: readonly string[], limitMs = 60_000): Promise<void> {
+    const fromMs = performance.now();
+    for (;;) {
+      const atMs = performance.now();
+      const { code, stderr } = await this.sidekey(args);
+      if (code === 0) return;
+      const said = `after ${((performance.now() - atMs) / 1000).toFixed(1)} s: ${stderr}`;
+      if (performance.now() - fromMs > limitMs) throw new Error(`sidekey ${args.join(' ')}: exit code ${code} ${said}`);
+      await delay(POLL_MS);
+    }
+  }
+
   /** The port of the store for sidecars, from here, until it is disposed of. */
   async reachStore(): Promise<{ storeUrl: string; trustBundlePem: string } & AsyncDisposable> {
     const trust = ['-n', SYSTEM_NAMESPACE, 'get', 'configmap', 'sidekey-trust', '-o', 'jsonpath={.data.ca\\.pem}'];
