@@ -4,6 +4,7 @@ const BUNDLES = {
   sidecar: 'sidecar/main.ts',
   listening: 'sidecar/pod/listening.ts',
   store: 'store/main.ts',
+  'admin-bridge': 'store/adminBridge.ts',
   operator: 'operator/main.ts',
   webhook: 'webhook/main.ts',
   cli: 'cli/main.ts',

@@ -23,6 +23,7 @@ import { EXIT } from './exitCodes.ts';
 import { type Folder, notRunning } from './folder.ts';
 
 const TIMEOUT_MS = 10_000;
+const BAD_GATEWAY = 502;
 
 /** Which entries, as GET /v1/admin/audit takes it. */
 export interface AuditEntriesQuery {
@@ -194,13 +195,17 @@ export class AdminClient {
 }
 
 function storeSaid(status: number, body: string): CliError {
-  let error: Partial<StoreError> = {};
+  // The last is said where a store in a cluster cannot be reached (cluster/execStream.ts).
+  let error: Partial<StoreError & { next: string }> = {};
   try {
     error = JSON.parse(body);
   } catch {
     // Not from a store of ours, or cut off: the status is all there is.
   }
-  return new CliError(error.code ?? 'StoreFailed', error.message ?? `the store answered ${status}`);
+  return new CliError(error.code ?? 'StoreFailed', error.message ?? `the store answered ${status}`, {
+    exit: status === BAD_GATEWAY ? EXIT.notRunning : EXIT.failed,
+    ...(error.next !== undefined && { next: error.next }),
+  });
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {

@@ -17,20 +17,6 @@ export function addKeeping(program: Command): void {
   addBackup(program);
   addRestore(program);
   addCa(program);
-  addBridge(program);
-}
-
-/** Called by `kubectl sidekey`, and by nobody else. */
-function addBridge(program: Command): void {
-  program
-    .command('admin-bridge', { hidden: true })
-    .description("Hands standard input to a store's admin socket, and its answers to standard output.")
-    .option('--state-dir <DIR>', 'of the store (default: what /etc/sidekey/config.json says)')
-    .addHelpText('after', helpTail({ examples: [['sidekey admin-bridge', '']], exits: EXITS }))
-    .action(async ({ stateDir }: { stateDir?: string }) => {
-      const { adminBridge } = await import('../commands/adminBridge.ts');
-      await adminBridge(stateDir);
-    });
 }
 
 /** Also of `kubectl sidekey`. */

@@ -1,13 +1,20 @@
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { stateFiles } from '../../lib/stateDir.ts';
-import { ended, sidekey, startSidekey } from './sidekey.ts';
+import { ended } from './sidekey.ts';
 
 const MIBIBYTE = 1024 * 1024;
+const BRIDGE = fileURLToPath(new URL('../../store/adminBridge.ts', import.meta.url));
+
+function bridge(...args: string[]) {
+  return spawn(process.execPath, [BRIDGE, ...args], { stdio: 'pipe' });
+}
 
 test('bytes go to the admin socket and back as they are, and the end of one side is told to the other', async () => {
   const stateDir = mkdtempSync(join(tmpdir(), 'sidekey-bridge-'));
@@ -23,10 +30,10 @@ test('bytes go to the admin socket and back as they are, and the end of one side
   }).listen(adminSocket);
   onTestFinished(() => void server.close());
   const sent = randomBytes(MIBIBYTE);
-  const child = startSidekey(['admin-bridge', '--state-dir', stateDir]);
+  const child = bridge(stateDir);
   const chunks: Buffer[] = [];
-  child.stdout!.on('data', (chunk) => chunks.push(chunk as Buffer));
-  child.stdin!.end(sent);
+  child.stdout.on('data', (chunk) => chunks.push(chunk as Buffer));
+  child.stdin.end(sent);
   const code = await new Promise((resolve) => child.on('close', resolve));
   expect(code).toBe(0);
   expect(Buffer.concat(chunks).reverse().equals(sent)).toBe(true);
@@ -35,12 +42,12 @@ test('bytes go to the admin socket and back as they are, and the end of one side
 test('where no store listens, or this is no container of one, that is said', async () => {
   const stateDir = mkdtempSync(join(tmpdir(), 'sidekey-bridge-'));
   onTestFinished(() => rmSync(stateDir, { recursive: true }));
-  expect(await sidekey(['admin-bridge', '--state-dir', stateDir])).toMatchObject({
-    code: 3,
+  expect(await ended(bridge(stateDir))).toMatchObject({
+    code: 1,
     stderr: expect.stringContaining('cannot be reached'),
   });
-  expect(await ended(startSidekey(['admin-bridge']))).toMatchObject({
-    code: 3,
+  expect(await ended(bridge())).toMatchObject({
+    code: 1,
     stderr: expect.stringContaining('this is no container of a store'),
   });
 });

@@ -17,10 +17,10 @@ import { AGENTS_NAMESPACE, Installation } from '../chart/installed.ts';
 import { CHART, RELEASE_NAMESPACE } from '../chart/render.ts';
 import { StoreProcess } from '../store/storeProcess.ts';
 import { ExecFront } from './execFront.ts';
-import { SIDEKEY } from './sidekey.ts';
 
 const START_LIMIT_MS = 20 * 60_000;
 const DAY_MS = 86_400_000;
+const ADMIN_BRIDGE = new URL('../../store/adminBridge.ts', import.meta.url).pathname;
 const ADMISSION = '/apis/admissionregistration.k8s.io/v1';
 const CONFIGURATION = `${ADMISSION}/mutatingwebhookconfigurations/keys`;
 const OLD = 'old';
@@ -319,7 +319,7 @@ test('a store that is sealed is told as such, with why and what to do, though no
   });
   onTestFinished(() => void store.kill());
   await expect.poll(() => existsSync(stateFiles(stateDir).adminSocket)).toBe(true);
-  const front = await ExecFront.start(installation.plane, dir, [SIDEKEY, 'admin-bridge', '--state-dir', stateDir]);
+  const front = await ExecFront.start(installation.plane, dir, [process.execPath, ADMIN_BRIDGE, stateDir]);
   onTestFinished(() => front.stop());
   const by = await openAccess({ kubeconfig: front.kubeconfigFile });
   onTestFinished(() => by.client.close());

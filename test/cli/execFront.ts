@@ -15,7 +15,7 @@ const ACCEPT = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const BINARY = 0x82;
 const CLOSE = 0x88;
 /** Of v4.channel.k8s.io: the first byte of a message. */
-const CHANNELS = { stdout: 1, status: 3 } as const;
+const CHANNELS = { stdout: 1, stderr: 2, status: 3 } as const;
 
 /**
  * In front of an API server that has no nodes: says what that one says to an administrator, and what is executed in any pod runs here
@@ -75,11 +75,14 @@ function execute(asked: IncomingMessage, socket: Duplex, [program, ...args]: rea
   socket.write(
     `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n`,
   );
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'] });
+  const child = spawn(program, args, { stdio: 'pipe' });
   const say = (channel: number, data: Buffer) => socket.write(frame(BINARY, Buffer.concat([Buffer.of(channel), data])));
   child.stdin.on('error', () => {});
   child.stdout.on('data', (data: Buffer) => say(CHANNELS.stdout, data));
-  child.on('close', (code) => {
+  child.stderr.on('data', (data: Buffer) => say(CHANNELS.stderr, data));
+  child.on('close', (code, signal) => {
+    // As when a node is lost.
+    if (signal === 'SIGKILL') socket.destroy();
     if (!socket.writable) return;
     const status = code === 0 ? { status: 'Success' } : { status: 'Failure', message: `exit code ${code}` };
     say(CHANNELS.status, Buffer.from(JSON.stringify(status)));
