@@ -198,7 +198,10 @@ export class World {
       const { code, stderr } = await this.sidekey(args);
       if (code === 0) return;
       const said = `after ${((performance.now() - atMs) / 1000).toFixed(1)} s: ${stderr}`;
-      if (performance.now() - fromMs > limitMs) throw new Error(`sidekey ${args.join(' ')}: exit code ${code} ${said}`);
+      if (performance.now() - fromMs > limitMs) {
+        const pods = await this.kubectl(['-n', SYSTEM_NAMESPACE, 'get', 'pods']);
+        throw new Error(`sidekey ${args.join(' ')}: exit code ${code} ${said}${pods}`);
+      }
       await delay(POLL_MS);
     }
   }
