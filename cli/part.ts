@@ -22,6 +22,8 @@ const NO_CORE_DUMP = 'ulimit -c 0 && exec "$0" "$@"';
 export interface PartEnd {
   code: number | null;
   signal: NodeJS.Signals | null;
+  /** Why it never began. */
+  error?: Error;
 }
 
 /** A store, an operator or a sidecar as its parent holds it: a process bootstrapped on file descriptor 3, which ends with its parent. */
@@ -38,7 +40,7 @@ export class Part {
     this.#control.on('error', () => {}); // The part is gone; `ended` says so.
     this.ended = new Promise((resolve) => {
       child.once('exit', (code, signal) => resolve({ code, signal }));
-      child.once('error', () => resolve({ code: null, signal: null }));
+      child.once('error', (error) => resolve({ code: null, signal: null, error }));
     });
   }
 
@@ -82,15 +84,14 @@ export class Part {
     }
     if (message?.type === 'ready') return { part, ready: message as Ready };
     await part.stop();
-    const { code, signal } = await part.ended;
+    const end = await part.ended;
+    const why = end.error?.message ?? `it ended with ${endText(end)}`;
     const next = `its log: ${options.logPath}`;
     if (message?.type === 'sealed')
       throw new CliError('StoreSealed', `the store is sealed: ${message.message}`, { next });
     throw message?.type === 'failed'
       ? new CliError(message.code, `the ${part.name} did not start: ${message.message}`, { next })
-      : new CliError('PartFailed', `the ${part.name} did not start: it ended with ${endText({ code, signal })}`, {
-          next,
-        });
+      : new CliError('PartFailed', `the ${part.name} did not start: ${why}`, { next });
   }
 
   /** Asks it to end by closing its channel, as the end of this process would; kills it if it does not. */
@@ -139,8 +140,8 @@ export class Part {
 }
 
 /** `exit code 1` or `signal SIGKILL` */
-export function endText(end: PartEnd): string {
-  return end.signal === null ? `exit code ${end.code ?? 'unknown'}` : `signal ${end.signal}`;
+export function endText({ code, signal }: PartEnd): string {
+  return signal === null ? `exit code ${code}` : `signal ${signal}`;
 }
 
 /** Beside this file if it was bundled (rolldown.config.ts). */

@@ -1,9 +1,12 @@
+import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { RunFile } from '../../lib/stateDir.ts';
 import { bearerYaml } from './objects.ts';
-import { ended, sidekey, startSidekey, TestFolder, Up } from './sidekey.ts';
+import { cleanEnv, ended, sidekey, startSidekey, TestFolder, Up } from './sidekey.ts';
+
+const ROOT = new URL('../../', import.meta.url).pathname;
 
 let folder: TestFolder;
 let up: Up | undefined;
@@ -34,6 +37,15 @@ test('a second up on the same folder says who runs it, and the first goes on', a
   expect(second).toMatchObject({ code: 1, stderr: expect.stringContaining(`with pid ${up.child.pid}`) });
   expect(await sidekey(['session', 'list', '--dir', folder.path])).toMatchObject({ code: 0 });
   expect(existsSync(state('run.json'))).toBe(true);
+});
+
+test('where there is no shell to start a part by, that is said', async () => {
+  // As in the product's image, which is for the parts themselves.
+  const noShell = 'mount --bind /dev/null /bin/sh && exec "$0" cli/main.ts up "$1"';
+  const args = ['--mount', 'bash', '-c', noShell, process.execPath, folder.path];
+  const { code, stderr } = await ended(spawn('unshare', args, { cwd: ROOT, env: cleanEnv() }));
+  expect(stderr).toContain('the store did not start: spawn /bin/sh EACCES');
+  expect(code).toBe(1);
 });
 
 test.for(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s stops it cleanly, with nothing left running', async (signal) => {

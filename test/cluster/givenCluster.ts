@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KubeClient } from '../../lib/kube/client.ts';
 import { kubeconfigTarget } from '../../lib/kube/kubeconfig.ts';
@@ -20,6 +20,17 @@ export class GivenCluster implements Cluster {
 
   constructor(kubeconfigFile: string) {
     this.kubeconfigFile = kubeconfigFile;
+  }
+
+  /** @throws Error with what the cluster, or the file, is lacking */
+  async reach(): Promise<void> {
+    const { code, stderr } = await this.kubectl(['get', '--raw', '/version', '--request-timeout=10s']);
+    if (code === 0) return;
+    // Of a file that is not there kubectl tells nothing: it asks localhost:8080 instead.
+    const why = this.kubeconfigFile.split(':').some(existsSync) ? stderr.trim() : 'there is no such file';
+    throw new Error(
+      `the cluster of KUBECONFIG=${this.kubeconfigFile} cannot be used: ${why}\nUnset KUBECONFIG: a cluster is then made.`,
+    );
   }
 
   /** client-go's "User impersonation": the API server takes these headers from administrators. */

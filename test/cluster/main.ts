@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { type BinaryName, binaries, clientBinary } from './binaries.ts';
 import { startCluster } from './cluster.ts';
 import { leave } from './e2e/traces.ts';
+import { GivenCluster } from './givenCluster.ts';
 import { howToLoad, IMAGES_DIR, writeImageFiles } from './imageFiles.ts';
 import { agentImage, sidekeyImage } from './images.ts';
 import { dockerAnswers, KindCluster } from './kindCluster.ts';
@@ -41,6 +42,7 @@ async function build(): Promise<void> {
 
 async function up(): Promise<void> {
   const cluster = await startCluster({ name: NAME, kept: true, say });
+  if (cluster instanceof GivenCluster) await cluster.reach();
   say('the cluster is ready');
   for (const image of [await sidekeyImage(), await agentImage()]) {
     await cluster.loadImage(image);

@@ -69,3 +69,9 @@ test(
   },
   LIMIT_MS,
 );
+
+test('a file that is not there, or names a cluster that does not answer, is told as such before anything else', async () => {
+  await expect(new GivenCluster('/not/there').reach()).rejects.toThrow(/KUBECONFIG=\/not\/there .*no such file/);
+  await expect(new GivenCluster(import.meta.filename).reach()).rejects.toThrow(/cannot be used: .*\nUnset KUBECONFIG/s);
+  await expect(cluster.reach()).resolves.toBeUndefined();
+});
