@@ -49,17 +49,27 @@ export class Sessions {
 
   /** A pod's sidecar, or the operator: known by its living pod. What its pod had before ends. @throws Overloaded, Revoked */
   async joinPod(who: PodIdentity, publicKey: KeyObject, from: string): Promise<JoinAnswer> {
-    const { audit, clock, identities, repository } = this.#o;
+    const { clock, identities, repository } = this.#o;
     // A session that was begun at another replica ends as well.
     await repository.caughtUp();
-    return repository.transaction(async (tx) => {
+    const joined = await repository.transaction(async (tx) => {
       if (who.kind === 'operator') return this.#begin(tx, { pod: who.pod }, publicKey, from);
-      for (const before of identities.ofPod(who.session.pod.uid)) {
-        if (!(await tx.sessions.end(before, clock.nowMs(), REJOINED))) continue;
-        await audit.append(tx, { kind: 'session.ended', session: before.id, reason: REJOINED });
-      }
+      for (const before of identities.ofPod(who.session.pod.uid)) await this.#end(tx, before, REJOINED);
       return this.#begin(tx, { session: sessionOf(who, clock.nowMs()) }, publicKey, from);
     });
+    if (who.kind === 'session') await this.#leaveLatest(who.session.pod.uid);
+    return joined;
+  }
+
+  /**
+   * Joins at the same moment do not see each other until they are committed; whoever sees both then ends the earlier one. Whose answer that
+   * was joins again, as after any end.
+   */
+  async #leaveLatest(uid: string): Promise<void> {
+    await this.#o.repository.caughtUp();
+    const order = ({ id, startedAt }: Session) => `${startedAt} ${id}`;
+    const [, ...earlier] = this.#o.identities.ofPod(uid).sort((a, b) => (order(a) < order(b) ? 1 : -1));
+    for (const session of earlier) await this.end(session, REJOINED);
   }
 
   /** The labels of a pod are others now: so is what its sessions may use, at once. */
@@ -135,10 +145,13 @@ export class Sessions {
   /** Ends a session for good: its certificates open nothing from now on. Does nothing if it has ended. */
   async end(session: Session, reason: string): Promise<void> {
     await this.#o.repository.transaction(async (tx) => {
-      if (this.#o.identities.session(session.id) === undefined) return;
-      if (!(await tx.sessions.end(session, this.#o.clock.nowMs(), reason))) return;
-      await this.#o.audit.append(tx, { kind: 'session.ended', session: session.id, reason });
+      if (this.#o.identities.session(session.id) !== undefined) await this.#end(tx, session, reason);
     });
+  }
+
+  async #end(tx: Transaction, session: Session, reason: string): Promise<void> {
+    if (!(await tx.sessions.end(session, this.#o.clock.nowMs(), reason))) return;
+    await this.#o.audit.append(tx, { kind: 'session.ended', session: session.id, reason });
   }
 
   /** As `end`, for all sessions of a pod: it is gone. */

@@ -1,10 +1,13 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { JoinAnswer, SessionsAnswer } from '../../api/protocol.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
+import { stateFiles } from '../../lib/stateDir.ts';
+import { ensureKekFile } from '../../store/vault/kekFile.ts';
 import { ControlPlane } from '../cluster/controlPlane.ts';
+import { PostgresServer } from '../postgres/server.ts';
 import { admin, anonymous, auditOf, clientKey, json, material, StoreClient } from './storeClient.ts';
 import { StoreProcess } from './storeProcess.ts';
 
@@ -240,6 +243,40 @@ test('a pod that starts anew ends what it had before', async () => {
   const ended = (await auditOf(store)).filter(({ event }) => event.session === first.answer.session!.id);
   expect(ended.map(({ event }) => event.reason)).toEqual(['the sidecar of the pod has started anew']);
 });
+
+test('of joins of one pod at the same moment, at one replica or two, one session is left', async () => {
+  const server = await PostgresServer.start();
+  onTestFinished(() => server.stop());
+  const databaseUrl = await server.newDatabase();
+  const stateDirs = ['a', 'b'].map((name) => join(dir, name));
+  // They have a CA of their own.
+  const kubernetes = { ...settings(), trustConfigMap: { namespace: SYSTEM, name: 'replicas-trust' } };
+  const replicas: StoreProcess[] = [];
+  onTestFinished(() => Promise.all(replicas.map((replica) => replica.stop())).then(() => {}));
+  for (const stateDir of stateDirs) mkdirSync(stateDir, { mode: 0o700 });
+  const kekFiles = stateFiles(stateDirs[0]!);
+  ensureKekFile(kekFiles);
+  const kek = { file: kekFiles.kek };
+  for (const stateDir of stateDirs) replicas.push(await StoreProcess.start(stateDir, { databaseUrl, kek, kubernetes }));
+  for (const stores of [[store, store], replicas]) {
+    for (let round = 0; round < 10; round += 1) {
+      const token = await tokenFor(await makePod());
+      const asked = await Promise.all([...stores, ...stores].map(async (at) => ({ at, ...(await ask(token, at)) })));
+      const answers: string[] = [];
+      for (const { answer, at, key } of asked) {
+        const joined = answer.json<JoinAnswer>();
+        if (answer.status !== 200) {
+          answers.push(`${answer.status} ${(joined as unknown as { code: string }).code}`);
+          continue;
+        }
+        const client = new StoreClient(at, joined, { key, cert: joined.certificatePem });
+        answers.push(String((await client.call('GET', '/v1/session/snapshot')).status));
+        client.close();
+      }
+      expect(answers.filter((status) => status === '200')).toHaveLength(1);
+    }
+  }
+}, 60_000);
 
 test('a session that was revoked does not come back as another one of its pod, until that is lifted', async () => {
   const pod = await makePod();
