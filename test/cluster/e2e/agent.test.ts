@@ -162,7 +162,7 @@ test('the session of a pod ends with it', async () => {
 test("a pod's certificate is refused once the pod is gone, on open connections too", async () => {
   // Waits for a volume that never comes, so that its own sidecar does not join beside us.
   const spec = { volumes: [{ name: 'absent', secret: { secretName: 'absent' } }] };
-  await world.agent({ name: 'known', namespace: NS, spec });
+  await world.agent({ name: 'known', namespace: NS, spec, volumeMounts: [{ name: 'absent', mountPath: '/absent' }] });
   const { metadata, spec: placed } = await until(async () => {
     const pod = JSON.parse(await world.kubectl(['-n', NS, 'get', 'pod', 'known', '-o', 'json']));
     return pod.spec.nodeName && pod;
@@ -179,7 +179,9 @@ test("a pod's certificate is refused once the pod is gone, on open connections t
   const { key, publicKeyPem } = clientKey();
   const stranger = anonymous(store);
   const joining = json({ serviceAccountToken: serviceAccountToken.trim(), publicKeyPem });
-  const joined = (await stranger.call('POST', '/v1/join', joining)).json<JoinAnswer>();
+  const admitted = await stranger.call('POST', '/v1/join', joining);
+  expect(admitted.status, admitted.body.toString()).toBe(200);
+  const joined = admitted.json<JoinAnswer>();
   const tls = { key, cert: joined.certificatePem };
   const open = new StoreClient(store, joined, tls);
   const asked = async (client: StoreClient) => (await client.call('GET', '/v1/session/snapshot')).status;

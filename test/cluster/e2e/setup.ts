@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
 import type { Cluster } from '../cluster.ts';
+import { LOGS_DIR } from './logsDir.ts';
 import { installRelease } from './release.ts';
 import { leave } from './traces.ts';
 import { startUpstream } from './upstreamPod.ts';
@@ -15,15 +16,12 @@ declare module 'vitest' {
   }
 }
 
-/** Where everything is kept that tells why a run failed. */
-const LOGS = new URL('../../../.cache/e2e-logs/', import.meta.url).pathname;
-
 /** From nothing to a cluster with Sidekey in it, and an upstream; and back to nothing. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const fromMs = performance.now();
   const say = (line: string) =>
     console.error(`${((performance.now() - fromMs) / 1000).toFixed(0).padStart(4)} s  ${line}`);
-  rmSync(LOGS, { recursive: true, force: true });
+  rmSync(LOGS_DIR, { recursive: true, force: true });
   const { agent, cluster, sidekey } = await startVacantCluster(say);
   try {
     const { caPem } = await startUpstream(cluster, agent);
@@ -45,6 +43,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
 }
 
 async function keepLogs(cluster: Cluster, say: (line: string) => void): Promise<void> {
-  await cluster.collectLogs(LOGS);
-  say(`logs of every component and pod are in ${LOGS}`);
+  await cluster.collectLogs(LOGS_DIR);
+  say(`logs of every component and pod are in ${LOGS_DIR}`);
 }

@@ -15,6 +15,7 @@ export default defineConfig({
     root: new URL('../../../', import.meta.url).pathname,
     include: ['test/cluster/e2e/*.test.ts'],
     globalSetup: ['test/cluster/e2e/setup.ts'],
+    setupFiles: ['test/cluster/e2e/evidence.ts'],
     fileParallelism: false,
     sequence: { sequencer: Order },
     testTimeout: 120_000,

@@ -32,6 +32,7 @@ export interface AgentOptions {
   script?: string;
   command?: string[];
   env?: { name: string; value: string }[];
+  volumeMounts?: { name: string; mountPath: string }[];
   /** More of the pod's spec. */
   spec?: object;
 }
@@ -116,10 +117,8 @@ export class World {
   }
 
   /** The pod of an agent, as a template has it. */
-  agentTemplate({ annotations, command, env, labels, script, spec }: Omit<AgentOptions, 'name' | 'namespace'>): {
-    metadata: object;
-    spec: object;
-  } {
+  agentTemplate(options: Omit<AgentOptions, 'name' | 'namespace'>): { metadata: object; spec: object } {
+    const { annotations, command, env, labels, script, spec, volumeMounts } = options;
     return {
       metadata: { labels: { 'sidekey.dev/inject': 'true', 'tag.sidekey.dev/llm': 'true', ...labels }, annotations },
       spec: {
@@ -136,6 +135,7 @@ export class World {
               script ?? 'setInterval(() => {}, 1e6)',
             ],
             env,
+            volumeMounts,
             securityContext: RESTRICTED,
           },
         ],
