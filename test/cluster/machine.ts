@@ -11,6 +11,10 @@ const CGROUPS = '/sys/fs/cgroup';
 const START_LIMIT_MS = 10_000;
 const POLL_MS = 20;
 const CGROUP_LIMIT_MS = 10_000;
+/** Of all pods together, against 1 of whatever else is started here: a node has its processors for itself. */
+const CPU_WEIGHT = 8;
+/** What stands for 1 in either version (Documentation/scheduler/sched-design-CFS.rst and admin-guide/cgroup-v2.rst of Linux). */
+const CPU_WEIGHT_FILES = { 'cpu.shares': 1024, 'cpu.weight': 100 } as const;
 
 /** Whether we may make one here. */
 export function machineRefusal(): string | undefined {
@@ -84,6 +88,7 @@ export class Machine {
     ].join('\n');
     for (const dir of cgroupDirs(name)) mkdirSync(dir, { recursive: true });
     enableControllers(name);
+    weigh(name);
     const unshare = [
       'unshare',
       '--net',
@@ -163,6 +168,12 @@ function cgroupDirs(name: string): string[] {
   return readdirSync(CGROUPS, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && existsSync(join(CGROUPS, entry.name, 'cgroup.procs')))
     .map((entry) => join(CGROUPS, entry.name, cgroupRoot(name)));
+}
+
+function weigh(name: string): void {
+  for (const dir of cgroupDirs(name))
+    for (const [file, one] of Object.entries(CPU_WEIGHT_FILES))
+      if (existsSync(join(dir, file))) writeFileSync(join(dir, file), String(CPU_WEIGHT * one));
 }
 
 function enableControllers(name: string): void {
