@@ -36,6 +36,7 @@ export const CONDITION_REASONS = {
   SecretKeyDoesNotExist: 'Add the key to the Secret, or name one that it has.',
   MaterialMissing: 'Give the value with `sidekey credential set NAME`.',
   MaterialExpired: 'The version in force is older than maxLifetime and is not leased any more; give it a new value.',
+  UsesExhausted: 'The version in force was leased as often as maxUses allows; give it a new value.',
   InvalidMaterial: 'The value cannot be placed: it is empty, too long or has control bytes such as a line break.',
   DeliveryNotSupported: 'Gateway delivery is not available in this version; use Sidecar.',
   WildcardTooWide: 'A wildcard must stand under a registrable domain, such as *.example.com.',

@@ -181,6 +181,8 @@ export interface StoredCredential {
   fields: string[];
   /** RFC 3339: when the version has lived as long as its Credential lets it; it may have passed. */
   expiresAt?: string;
+  /** The version was leased as often as its Credential lets it. */
+  usedUp?: true;
 }
 
 /** What the operator tells the store of an Integration; `subjects` are matched against session records there. */

@@ -53,6 +53,25 @@ test('what was used up stays so over a restart and after its leases are forgotte
   await expect(lease(identity)).rejects.toEqual(code('UsesExhausted'));
 });
 
+test('what the operator is told of a Credential says when its version is used up, until there is a new one or more uses', async () => {
+  await apply({ maxUses: 2 });
+  await put('a');
+  const identity = await begin();
+  const usedUp = () => core.store.state.stored(KEY)?.usedUp;
+  await lease(identity);
+  expect(usedUp()).toBeUndefined();
+  await lease(identity);
+  expect(usedUp()).toBe(true);
+  expect((await put('a')).version, 'the same value is the same version').toBe(1);
+  expect(usedUp()).toBe(true);
+  expect((await apply({ maxUses: 3 })).usedUp).toBeUndefined();
+  expect((await apply({ maxUses: 1 })).usedUp).toBe(true);
+  await core.reopen();
+  expect((await core.store.objects.list()).credentials[0]?.usedUp).toBe(true);
+  await put('b');
+  expect(usedUp()).toBeUndefined();
+});
+
 test('a sidecar that does not know leases for one request gets none of a Credential with maxUses', async () => {
   await apply({ maxUses: 5 });
   await put('a');

@@ -7,7 +7,7 @@ import type { Refusals } from './audit/refusals.ts';
 import { storeError } from './errors.ts';
 import type { Identities, Identity } from './identity/identities.ts';
 import type { Materials } from './material/materials.ts';
-import type { Change, MaterialHead, Repository, RevocationRow } from './persist/repository.ts';
+import type { Change, MaterialHead, Repository, RevocationRow, Transaction } from './persist/repository.ts';
 import { meansSession } from './revocation/standing.ts';
 import type { SessionLimits } from './sessionLimits.ts';
 import type { State } from './state.ts';
@@ -128,8 +128,7 @@ export class Leases {
         frame = opened.frame;
         version = opened.material.version;
         expiresInSeconds = this.#secondsOf(opened.material, record);
-        if (maxUses !== undefined && (await tx.leases.count(credential, version)) >= maxUses)
-          throw usesExhausted(credential, version, maxUses);
+        if (maxUses !== undefined) await this.#count(tx, { credential, version, maxUses });
         const issuedAtMs = clock.nowMs();
         const expiresAtMs = issuedAtMs + expiresInSeconds * 1000;
         await tx.leases.put({ id, sessionId: session.id, credential, version, issuedAtMs, expiresAtMs });
@@ -157,6 +156,16 @@ export class Leases {
       throw error;
     }
     return { id, version, expiresInSeconds, single: maxUses !== undefined, frame: frame! };
+  }
+
+  /** Of this lease, too. @throws UsesExhausted */
+  async #count(
+    tx: Transaction,
+    { credential, maxUses, version }: { credential: string; version: number; maxUses: number },
+  ): Promise<void> {
+    const count = 1 + (await tx.leases.count(credential, version));
+    if (count > maxUses) throw usesExhausted(credential, version, maxUses);
+    if (count === maxUses) await tx.leases.tell({ credential, version, count });
   }
 
   #authorise(session: Session, request: LeaseRequest): { integration: string; record: CredentialRecord } {

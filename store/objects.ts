@@ -3,7 +3,7 @@ import { canonicalJson } from '../lib/auditChain.ts';
 import type { Audit } from './audit/audit.ts';
 import { storeError } from './errors.ts';
 import type { Materials } from './material/materials.ts';
-import type { Repository } from './persist/repository.ts';
+import type { Repository, Transaction } from './persist/repository.ts';
 import type { State } from './state.ts';
 
 export interface ObjectsOptions {
@@ -21,8 +21,15 @@ export class Objects {
     this.#o = options;
   }
 
-  list(): ObjectsAnswer {
-    const { state } = this.#o;
+  async list(): Promise<ObjectsAnswer> {
+    const { repository, state } = this.#o;
+    await repository.snapshot(async (tx) => {
+      for (const [key, { maxUses }] of state.credentials) {
+        const version = state.versionOf(key);
+        if (maxUses === undefined || version === 0) continue;
+        state.uses.counted({ credential: key, version, count: await tx.leases.count(key, version) });
+      }
+    });
     return {
       credentials: [...state.credentials].map(([key, record]) => ({ ...state.stored(key)!, record })),
       integrations: [...state.integrations].map(([key, record]) => ({ key, record })),
@@ -38,6 +45,7 @@ export class Objects {
         await tx.credentials.put(key, record);
         await audit.append(tx, { kind: 'credential.applied', credential: key, record, by });
       }
+      await tellUses(tx, key, record);
       if (record.source === 'generated' && (await tx.materials.newest(key))?.origin !== 'generated')
         await materials.generate(tx, key, record.generated);
     });
@@ -76,4 +84,12 @@ export class Objects {
       await audit.append(tx, { kind: 'integration.removed', integration: key, by });
     });
   }
+}
+
+/** Under another `maxUses` the version in force may be used up already, or no more. */
+async function tellUses(tx: Transaction, credential: string, { maxUses }: CredentialRecord): Promise<void> {
+  const head = maxUses === undefined ? undefined : await tx.materials.newest(credential);
+  if (head === undefined) return;
+  const { version } = head;
+  await tx.leases.tell({ credential, version, count: await tx.leases.count(credential, version) });
 }

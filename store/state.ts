@@ -4,6 +4,7 @@ import type { Session } from '../api/session.ts';
 import type { Clock } from '../lib/clock.ts';
 import { grantOf, grantsFor, type IntegrationObject, namespaceOf } from './grants.ts';
 import { MaterialAges } from './material/ages.ts';
+import { MaterialUses } from './material/uses.ts';
 import type { Change, MaterialHead, RevocationRow, Snapshot } from './persist/repository.ts';
 import { Standing } from './revocation/standing.ts';
 
@@ -14,6 +15,7 @@ export class State {
   readonly integrations = new Map<string, IntegrationRecord>();
   readonly revocations: Standing;
   readonly ages: MaterialAges;
+  readonly uses = new MaterialUses();
   readonly #byNamespace = new Map<string, Map<string, IntegrationObject>>();
   readonly #byCredential = new Map<string, Map<string, IntegrationObject>>();
 
@@ -31,9 +33,13 @@ export class State {
       if (change.kind === 'credential') setOrDelete(this.credentials, change.key, change.record);
       else if (change.kind === 'material') {
         setOrDelete(this.materials, change.key, change.head);
-        if (change.head === undefined) this.ages.forget(change.key);
-        else this.ages.bornMs(change.head);
-      } else if (change.kind === 'integration') this.#setIntegration(change.key, change.record);
+        if (change.head !== undefined) this.ages.bornMs(change.head);
+        else {
+          this.ages.forget(change.key);
+          this.uses.forget(change.key);
+        }
+      } else if (change.kind === 'uses') this.uses.counted(change.uses);
+      else if (change.kind === 'integration') this.#setIntegration(change.key, change.record);
     }
   }
 
@@ -62,6 +68,7 @@ export class State {
         maxLifetimeSeconds !== undefined && {
           expiresAt: new Date(head.writtenAtMs + maxLifetimeSeconds * 1000).toISOString(),
         }),
+      ...(head !== undefined && this.uses.usedUp(head, record) && { usedUp: true as const }),
     };
   }
 

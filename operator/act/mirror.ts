@@ -27,6 +27,7 @@ export class Mirror implements Held {
       held.version === stored.version &&
       held.source === stored.source &&
       held.expiresAt === stored.expiresAt &&
+      held.usedUp === stored.usedUp &&
       held.fields.join() === stored.fields.join()
     );
   }

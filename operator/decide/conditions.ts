@@ -24,7 +24,7 @@ export function credentialStatus(verdict: CredentialVerdict, input: DecideInput)
   const storedSaid = stored === undefined ? progress('Stored', inStore, id, input) : no(stored);
   const conditions: [ConditionType, Said][] = [
     // Ready names what a person would repair first: the checks are in that order.
-    ['Ready', first([...violations.values()].map(no), [storedSaid, aged(verdict, input)])],
+    ['Ready', first([...violations.values()].map(no), [storedSaid, leasable(verdict, input)])],
     ['SourceResolved', resolved === undefined ? yes('SourceResolved') : no(resolved)],
     ['Stored', storedSaid],
   ];
@@ -112,17 +112,28 @@ function statusOf(
   return { observedGeneration, conditions };
 }
 
-/** A version that is too old is in the store as it should be; it is only not leased any more. */
-function aged({ held, object }: CredentialVerdict, { now }: DecideInput): Said {
-  if (held?.expiresAt === undefined || Date.parse(held.expiresAt) > now.getTime()) return yes('Ready');
-  const { maxLifetime, source } = object.value.spec;
+/** A version that is too old or used up is in the store as it should be; it is only not leased any more. */
+function leasable({ held, object }: CredentialVerdict, { now }: DecideInput): Said {
+  const isOld = held?.expiresAt !== undefined && Date.parse(held.expiresAt) <= now.getTime();
+  if (held === undefined || !(isOld || held.usedUp)) return yes('Ready');
+  const { maxLifetime, maxUses, source } = object.value.spec;
   const { name, namespace } = object.value.metadata;
   const where = namespace === 'default' ? '' : ` --namespace ${namespace}`;
   const todo =
-    source.secret === undefined ? `run: sidekey credential set ${name}${where}` : `change Secret ${source.secret.name}`;
+    source.secret !== undefined
+      ? `change Secret ${source.secret.name}`
+      : source.generated !== undefined
+        ? 'set spec.source.generated.rotateEvery, or raise spec.maxUses'
+        : `run: sidekey credential set ${name}${where}`;
+  const ended = `and is not leased any more; give it a new value: ${todo}.`;
+  if (isOld)
+    return no({
+      reason: 'MaterialExpired',
+      message: `Version ${held.version} is older than spec.maxLifetime ${maxLifetime ?? ''} since ${held.expiresAt} ${ended}`,
+    });
   return no({
-    reason: 'MaterialExpired',
-    message: `Version ${held.version} is older than spec.maxLifetime ${maxLifetime ?? ''} since ${held.expiresAt} and is not leased any more; give it a new value: ${todo}.`,
+    reason: 'UsesExhausted',
+    message: `Version ${held.version} was leased as often as spec.maxUses ${maxUses ?? ''} allows ${ended}`,
   });
 }
 

@@ -64,6 +64,15 @@ const rows: Row[] = [
     inForce: true,
   },
   {
+    name: 'a version that is used up',
+    yaml: credentialYaml({ rest: '  maxUses: 2' }) + SECRET,
+    id: credential,
+    type: 'Ready',
+    reason: 'UsesExhausted',
+    message: /Version 1 .*maxUses 2 .*change Secret keys/,
+    inForce: true,
+  },
+  {
     name: 'delivery by gateway',
     yaml: credentialYaml({ rest: '  delivery: Gateway' }) + SECRET,
     id: credential,

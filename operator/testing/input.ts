@@ -11,6 +11,8 @@ export const NOW = new Date('2026-06-01T12:00:00.000Z');
 
 /** How old material is by then, as a store tells that bounds its life. */
 const AGE_SECONDS = 3_600;
+/** How often each version was leased. */
+const USES = 2;
 
 /** What a decision sees when a folder holds this YAML and the store holds nothing. @throws Error if the YAML has a problem */
 export function inputOf(yaml: string, changes: Partial<DecideInput> = {}): DecideInput {
@@ -56,6 +58,7 @@ export function carriedOut(
     const stored: StoredCredential = { key, source: record.source, version: fields.length > 0 ? 1 : 0, fields };
     if (record.maxLifetimeSeconds !== undefined)
       stored.expiresAt = new Date(NOW.getTime() + (record.maxLifetimeSeconds - AGE_SECONDS) * 1000).toISOString();
+    if (record.maxUses !== undefined && record.maxUses <= USES) stored.usedUp = true;
     credentials.set(key, { ...stored, record });
   }
   for (const { digest, fields, key } of plan.putMaterial) {

@@ -42,13 +42,13 @@ export function adminRoutes(app: FastifyInstance, store: Store): void {
   app.get('/v1/admin/credentials', async (): Promise<AdminCredential[]> => {
     const keys = new Set([...state.credentials.keys(), ...state.materials.keys()]);
     return [...keys].sort().map((key) => {
-      const record = state.credentials.get(key);
-      const head = record === undefined ? state.materials.get(key) : state.materialInForce(key);
+      const stored = state.stored(key);
+      const head = stored === undefined ? state.materials.get(key) : state.materialInForce(key);
       return {
         key,
         version: head?.version ?? 0,
         fields: head?.fields ?? [],
-        ...(record && { source: record.source }),
+        ...stored,
         ...(head && { updatedAt: new Date(head.writtenAtMs).toISOString() }),
       };
     });

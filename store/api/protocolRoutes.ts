@@ -174,8 +174,8 @@ export function protocolRoutes(app: FastifyInstance, store: Store, pods?: PodIde
   });
   app.put('/v1/credentials/:namespace/:name/material', forOperator, async (request) => {
     const stored = await materials.put(objectKeyOf(request), materialOf(request), by);
-    const { expiresAt } = store.state.stored(stored.key) ?? {};
-    return { ...stored, ...(expiresAt !== undefined && { expiresAt }) };
+    const { expiresAt, usedUp } = store.state.stored(stored.key) ?? {};
+    return { ...stored, ...(expiresAt !== undefined && { expiresAt }), ...(usedUp && { usedUp }) };
   });
   app.put('/v1/integrations/:namespace/:name', forOperator, async (request, reply) => {
     await objects.applyIntegration(objectKeyOf(request), parse(IntegrationRecord, request.body), by);

@@ -2,6 +2,7 @@ import type { AuditEntry, AuditHead, JoinTokenRequest } from '../../api/admin.ts
 import type { CredentialRecord, IdentityKind, IntegrationRecord } from '../../api/protocol.ts';
 import type { Selector } from '../../api/revocation.ts';
 import type { Session } from '../../api/session.ts';
+import type { VersionUses } from '../material/uses.ts';
 import type { WrappedKey } from '../vault/kek.ts';
 
 /** What is known of a version of material without opening it. `origin` is the source that wrote it. */
@@ -54,6 +55,8 @@ export interface RevocationRow {
 export type Change =
   | { kind: 'credential'; key: string; record: CredentialRecord | undefined }
   | { kind: 'material'; key: string; head: MaterialHead | undefined }
+  /** A count of leases that somebody asked for, or by which maxUses is used up. */
+  | { kind: 'uses'; uses: VersionUses }
   | { kind: 'integration'; key: string; record: IntegrationRecord | undefined }
   | { kind: 'session'; session: Session; endReason?: string }
   | { kind: 'identity'; identity: IdentityRow }
@@ -134,6 +137,8 @@ export interface Transaction {
     end(id: string, atMs: number): Promise<void>;
     /** How many were ever issued of that version; known while there is no newer one. */
     count(credential: string, version: number): Promise<number>;
+    /** Has the count told to all replicas, once this is committed. */
+    tell(uses: VersionUses): Promise<void>;
     /** Counts leases that there is no record of here: those of a database that was restored. */
     addCount(credential: string, version: number, count: number): Promise<void>;
   };

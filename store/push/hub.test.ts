@@ -252,6 +252,10 @@ test('the operator is told what became of a credential', async () => {
   expect(await next()).toMatchObject({ type: 'credential', credential: { key: 'default/key', version: 0 } });
   await put('a');
   expect(await next()).toMatchObject({ type: 'credential', credential: { version: 1, fields: ['value'] } });
+  await applyCredential({ maxUses: 1 });
+  expect(await next()).toMatchObject({ type: 'credential', credential: { version: 1 } });
+  await core.store.repository.transaction((tx) => tx.leases.tell({ credential: 'default/key', version: 1, count: 1 }));
+  expect(await next()).toMatchObject({ type: 'credential', credential: { version: 1, usedUp: true } });
 });
 
 async function until(condition: () => boolean): Promise<void> {

@@ -78,9 +78,12 @@ export class Hub {
   changed(changes: readonly Change[]): void {
     const integrations = new Set<string>();
     const credentials = new Set<string>();
+    // Nothing that sidecars are told.
+    const used: string[] = [];
     for (const change of changes) {
       if (change.kind === 'integration') integrations.add(change.key);
       if (change.kind === 'material') credentials.add(change.key);
+      if (change.kind === 'uses') used.push(change.uses.credential);
       if (change.kind === 'credential') {
         credentials.add(change.key);
         for (const { key } of this.#o.state.integrationsOf(change.key)) integrations.add(key);
@@ -92,7 +95,7 @@ export class Hub {
     for (const namespace of this.#namespacesOf(integrations, credentials)) {
       for (const audience of this.#audiences.in(namespace)) this.#update(audience, integrations, credentials);
     }
-    this.#tellOperators(credentials);
+    this.#tellOperators(new Set([...credentials, ...used]));
   }
 
   /** Looks again at everything that is granted to anybody. */

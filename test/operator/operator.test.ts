@@ -91,6 +91,20 @@ test('an edit reaches a connected sidecar in under 200 ms', async () => {
   expect(Math.min(...tookMs)).toBeLessThan(200);
 });
 
+test('a version that is used up is told in a condition, and a new value ends that', async () => {
+  write('a.yaml', credentialYaml({ rest: '  maxUses: 1' }), integrationYaml(), secretYaml('sk-1'));
+  const operator = await start();
+  const client = await sidecar();
+  const request = json({ credential: 'default/key', single: true });
+  expect((await client.call('POST', '/v1/leases', request)).status).toBe(200);
+  const reason = (kind: 'Credential' | 'Integration', key: string) => operator.condition(kind, key)?.reason;
+  await eventually('the reason', () => reason('Credential', 'default/key') === 'UsesExhausted');
+  expect(reason('Integration', 'default/example')).toBe('CredentialNotReady');
+  write('a.yaml', credentialYaml({ rest: '  maxUses: 1' }), integrationYaml(), secretYaml('sk-2'));
+  await eventually('another value', () => reason('Credential', 'default/key') === 'Ready');
+  expect((await client.call('POST', '/v1/leases', request)).status).toBe(200);
+});
+
 test('a file that is deleted takes its objects with it, an Integration that becomes invalid is withdrawn', async () => {
   write('credential.yaml', credentialYaml(), secretYaml('sk-1'));
   write('integration.yaml', integrationYaml());

@@ -447,6 +447,7 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
         await tx.materials.put(material(1));
         await tx.materials.delete('default/key');
         await tx.sessions.end(session(), 1, 'why');
+        await tx.leases.tell({ credential: 'default/key', version: 1, count: 2 });
         await tx.audit.append(repository.chain, entryOf(1), headOf(1));
       });
       const { sealed: _, ...head } = material(1);
@@ -461,6 +462,7 @@ describe.each(ENGINES)('the repository over $name', (engine) => {
         { kind: 'material', key: 'default/key', head },
         { kind: 'material', key: 'default/key', head: undefined },
         { kind: 'session', session: session(), endReason: 'why' },
+        { kind: 'uses', uses: { credential: 'default/key', version: 1, count: 2 } },
         { kind: 'audit', head: headOf(1) },
       ]);
     });

@@ -41,6 +41,7 @@ export const StoredCredential = z.strictObject({
   version: Count,
   fields: z.array(z.string()),
   expiresAt: Time.optional(),
+  usedUp: z.literal(true).optional(),
 }) satisfies z.ZodType<StoredCredentialType>;
 
 export const AdminCredential = StoredCredential.extend({

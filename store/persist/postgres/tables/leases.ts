@@ -40,6 +40,9 @@ export function leaseTable(db: PostgresStatements): Transaction['leases'] {
       ]);
       return (now?.count ?? 0) + (before?.count ?? 0);
     },
+    async tell(uses) {
+      db.changes.push({ kind: 'uses', uses });
+    },
     async addCount(credential, version, count) {
       db.write(addPruned.values({ credential, version, count }));
     },

@@ -25,6 +25,9 @@ export function leaseTable(db: SqliteStatements): Transaction['leases'] {
         + coalesce((SELECT count FROM pruned_leases WHERE credential = ?1 AND version = ?2), 0) AS count`;
       return Number(db.get(sql, credential, version)?.count);
     },
+    async tell(uses) {
+      db.changes.push({ kind: 'uses', uses });
+    },
     async addCount(credential, version, count) {
       const sql = `INSERT INTO pruned_leases VALUES (?, ?, ?)
         ON CONFLICT (credential, version) DO UPDATE SET count = count + excluded.count`;

@@ -1,0 +1,30 @@
+import type { CredentialRecord } from '../../api/protocol.ts';
+import type { MaterialHead } from '../persist/repository.ts';
+
+/** How often the newest version of a credential was leased, as far as somebody counted: where `maxUses` may be used up by it. */
+export interface VersionUses {
+  credential: string;
+  version: number;
+  count: number;
+}
+
+/** Which versions are used up, for those who are told of them; what is leased is decided by the count in the database. */
+export class MaterialUses {
+  readonly #known = new Map<string, VersionUses>();
+
+  counted(uses: VersionUses): void {
+    const known = this.#known.get(uses.credential);
+    // Told twice, and not in order.
+    if (known === undefined || known.version < uses.version || known.count < uses.count)
+      this.#known.set(uses.credential, uses);
+  }
+
+  usedUp({ credential, version }: MaterialHead, { maxUses }: CredentialRecord): boolean {
+    const known = this.#known.get(credential);
+    return maxUses !== undefined && known?.version === version && known.count >= maxUses;
+  }
+
+  forget(credential: string): void {
+    this.#known.delete(credential);
+  }
+}
