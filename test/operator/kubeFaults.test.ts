@@ -57,14 +57,14 @@ async function progress(names: readonly string[]): Promise<Record<'whole' | 'bar
 
 /** Stops it while it has a batch of new Credentials half told, some of them between record and material. */
 async function stopInAnAct(operator: OperatorReplica): Promise<{ names: string[]; bare: string[] }> {
-  let afterMs = 50;
   for (let attempt = 0; attempt < 20; attempt += 1) {
     const names = batch();
     // While the store sleeps a whole batch gathers, which is then one act.
     world.store.child.kill('SIGSTOP');
     await createAll(names);
     world.store.child.kill('SIGCONT');
-    await sleep(afterMs);
+    // The first of them is an act of its own.
+    await within(30, 'it is at the others', async () => (await progress(names)).whole.length > 1);
     operator.child.kill('SIGSTOP');
     // What it had sent before is answered by then.
     await sleep(500);
@@ -73,7 +73,6 @@ async function stopInAnAct(operator: OperatorReplica): Promise<{ names: string[]
     if (whole.length > 0 && bare.length > 1 && absent.length > 0) return { names, bare };
     operator.child.kill('SIGCONT');
     await allReady(names);
-    afterMs *= absent.length === 0 ? 0.7 : 1.3;
   }
   throw new Error('it was never in the middle of an act');
 }
