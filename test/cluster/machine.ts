@@ -12,7 +12,7 @@ const START_LIMIT_MS = 10_000;
 const POLL_MS = 20;
 const CGROUP_LIMIT_MS = 10_000;
 /** Of all pods together, against 1 of whatever else is started here: a node has its processors for itself. */
-const CPU_WEIGHT = 8;
+const CPU_WEIGHT = 4;
 /** What stands for 1 in either version (Documentation/scheduler/sched-design-CFS.rst and admin-guide/cgroup-v2.rst of Linux). */
 const CPU_WEIGHT_FILES = { 'cpu.shares': 1024, 'cpu.weight': 100 } as const;
 
