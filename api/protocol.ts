@@ -8,7 +8,7 @@ import type { Session } from './session.ts';
  * | who | request | answer |
  * |---|---|---|
  * | anyone with a join token or a pod's token, no client certificate | POST /v1/join JoinRequest | JoinAnswer |
- * | sidecar, operator | POST /v1/renew RenewRequest | JoinAnswer |
+ * | sidecar, operator outside a cluster | POST /v1/renew RenewRequest | JoinAnswer |
  * | sidecar | GET /v1/session/events?cursor=CURSOR | SessionEvent, one JSON object a line, without end |
  * | sidecar | GET /v1/session/snapshot?cursor=CURSOR | the SessionEvents that the stream would begin with, and no more |
  * | sidecar | POST /v1/leases LeaseRequest | material frame with the LEASE_HEADERS |

@@ -48,7 +48,12 @@ export async function startOperator({ bootstrap, clock, fatal, log }: OperatorDe
     onAway: (why) => reconciler.storeAway(why),
     onLost: fatal,
   });
-  const renewal = keepRenewed(client, { onRenewed: () => events.restart(), onLost: fatal, log });
+  const renewal = keepRenewed(client, {
+    renew: () => client.renew(),
+    onRenewed: () => events.restart(),
+    onLost: fatal,
+    log,
+  });
   await source.start(() => reconciler.trigger());
   events.start();
   await Promise.race([reconciler.firstRound, sleep(FIRST_ROUND_MS, undefined, { ref: false })]);

@@ -1,3 +1,4 @@
+import type { JoinProof } from '../api/protocol.ts';
 import { Backoff } from '../lib/backoff.ts';
 import { errorCode, errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
@@ -13,11 +14,18 @@ export interface Renewal {
   stop(): void;
 }
 
+/** Another certificate: in a cluster by the token of our living pod, as the first one, for there the store renews no operator. */
+export async function renewIdentity(client: StoreClient, trustBundlePem: string, proof: JoinProof): Promise<void> {
+  if ('serviceAccountToken' in proof) await client.join(trustBundlePem, proof);
+  else await client.renew();
+}
+
 /** Renews the certificate of a client that has joined, until it is stopped or the identity is lost. */
 export function keepRenewed(
   client: StoreClient,
-  { log, onLost, onRenewed }: { onRenewed: () => void; onLost: (error: Error) => void; log: Logger },
+  options: { renew: () => Promise<void>; onRenewed: () => void; onLost: (error: Error) => void; log: Logger },
 ): Renewal {
+  const { log, onLost, onRenewed } = options;
   const backoff = new Backoff(RETRY);
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
@@ -27,7 +35,7 @@ export function keepRenewed(
   };
   const renew = async () => {
     try {
-      await client.renew();
+      await options.renew();
       backoff.reset();
       if (!stopped) onRenewed();
       schedule(client.renewInSeconds * 1000);

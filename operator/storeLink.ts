@@ -4,7 +4,7 @@ import { errorText } from '../lib/errors.ts';
 import type { Logger } from '../lib/log.ts';
 import { ObjectEvents } from './act/objectEvents.ts';
 import type { StoreClient } from './act/storeClient.ts';
-import { keepRenewed, type Renewal } from './renewal.ts';
+import { keepRenewed, type Renewal, renewIdentity } from './renewal.ts';
 
 const JOIN = { firstMs: 200, limitMs: 15_000 };
 
@@ -113,6 +113,7 @@ export class StoreLink {
       onLost: (error) => this.lost(error),
     });
     const renewal = keepRenewed(client, {
+      renew: async () => renewIdentity(client, this.#o.trustBundlePem(), await this.#o.proof()),
       onRenewed: () => events.restart(),
       onLost: (error) => this.lost(error),
       log,

@@ -95,9 +95,15 @@ export function protocolRoutes(app: FastifyInstance, store: Store, pods?: PodIde
     }
   });
 
-  /** The operator ends the sessions of pods that are gone; should it be away, they end here. */
+  /** The operator ends the sessions of pods that are gone; should it be away, they end here. What it is itself, the token of its pod says each time. */
   async function requirePod(identity: Identity): Promise<void> {
-    if (pods === undefined || identity.kind !== 'session' || identity.session.pod === undefined) return;
+    if (pods === undefined) return;
+    if (identity.kind === 'operator')
+      throw storeError(
+        'NotPermitted',
+        'In a cluster an operator is not renewed: it joins anew by the token of its pod.',
+      );
+    if (identity.session.pod === undefined) return;
     const { namespace, pod } = identity.session;
     if (!(await pods.isGone(namespace, pod))) return;
     await sessions.end(identity.session, 'its pod is gone');

@@ -5,6 +5,8 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { JoinAnswer, SessionsAnswer } from '../../api/protocol.ts';
 import type { KubeClient } from '../../lib/kube/client.ts';
 import { stateFiles } from '../../lib/stateDir.ts';
+import { StoreClient as OperatorClient } from '../../operator/act/storeClient.ts';
+import { renewIdentity } from '../../operator/renewal.ts';
 import { ensureKekFile } from '../../store/vault/kekFile.ts';
 import { ControlPlane } from '../cluster/controlPlane.ts';
 import { PostgresServer } from '../postgres/server.ts';
@@ -346,6 +348,26 @@ test('a pod that is gone is not renewed, though no operator says so', async () =
   await kube.delete(`/api/v1/namespaces/${NS}/pods/${pod.metadata.name}`, { gracePeriodSeconds: 0 });
   expect((await renew()).json()).toMatchObject({ code: 'IdentityRevoked' });
   expect((await sidecar.call('GET', '/v1/session/snapshot')).json()).toMatchObject({ code: 'IdentityRevoked' });
+});
+
+test('an operator is not renewed but joins anew, by its pod, and no more once that is gone', async () => {
+  const pod = await makePod({ ns: SYSTEM, serviceAccount: 'sidekey-operator', labels: {} });
+  const proof = { serviceAccountToken: await tokenFor(pod, 'sidekey-operator') };
+  const joined = await joinAs(proof.serviceAccountToken);
+  const renewal = await joined.call('POST', '/v1/renew', json({ publicKeyPem: clientKey().publicKeyPem }));
+  expect(renewal.json()).toMatchObject({ code: 'NotPermitted', message: expect.stringContaining('joins anew') });
+  const client = await OperatorClient.join(store, proof);
+  onTestFinished(() => client.close());
+  const joins = async () =>
+    (await auditOf(store)).filter(
+      ({ event }) => event.kind === 'operator.joined' && (event.pod as { uid: string }).uid === pod.metadata.uid,
+    ).length;
+  const before = await joins();
+  await renewIdentity(client, store.trustBundlePem, proof);
+  expect(await joins()).toBe(before + 1);
+  expect(await client.objects()).toMatchObject({ integrations: [] });
+  await kube.delete(`/api/v1/namespaces/${SYSTEM}/pods/${pod.metadata.name}`, { gracePeriodSeconds: 0 });
+  await expect(renewIdentity(client, store.trustBundlePem, proof)).rejects.toMatchObject({ code: 'JoinRefused' });
 });
 
 test('the trust bundle is published, and changes with it', async () => {
