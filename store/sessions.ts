@@ -15,6 +15,8 @@ import type { State } from './state.ts';
 
 /** Renewal falls due at half of the lifetime, give or take this share of it, so that many started at once do not return at once. */
 const RENEW_JITTER = 0.1;
+/** Changes of the CA are hours apart: more than one try is for what cannot be loaded. */
+const ISSUE_ATTEMPTS = 3;
 const REJOINED = 'the sidecar of the pod has started anew';
 
 export interface SessionsOptions {
@@ -40,8 +42,8 @@ export class Sessions {
 
   /** @throws JoinTokenInvalid, Overloaded, Revoked */
   async join(token: string, publicKey: KeyObject, from: string): Promise<JoinAnswer> {
-    const { clock, joinTokens, repository } = this.#o;
-    return repository.transaction(async (tx) => {
+    const { clock, joinTokens } = this.#o;
+    return this.#issuing(async (tx) => {
       const session = sessionOf(await joinTokens.redeem(tx, token), clock.nowMs());
       return this.#begin(tx, { session }, publicKey, from);
     });
@@ -52,7 +54,7 @@ export class Sessions {
     const { clock, identities, repository } = this.#o;
     // A session that was begun at another replica ends as well.
     await repository.caughtUp();
-    const joined = await repository.transaction(async (tx) => {
+    const joined = await this.#issuing(async (tx) => {
       if (who.kind === 'operator') return this.#begin(tx, { pod: who.pod }, publicKey, from);
       for (const before of identities.ofPod(who.session.pod.uid)) await this.#end(tx, before, REJOINED);
       return this.#begin(tx, { session: sessionOf(who, clock.nowMs()) }, publicKey, from);
@@ -91,6 +93,23 @@ export class Sessions {
     });
   }
 
+  /**
+   * A transaction that issues a certificate: by the CA that the database has, since one by a CA that is no more is good for nothing.
+   *
+   * @throws StorageFailed
+   */
+  async #issuing<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    const { ca, repository } = this.#o;
+    for (let attempt = 0; attempt < ISSUE_ATTEMPTS; attempt += 1) {
+      const done = await repository.transaction(async (tx) =>
+        (await ca.isCurrent(tx)) ? { result: await work(tx) } : undefined,
+      );
+      if (done !== undefined) return done.result;
+      await ca.reload();
+    }
+    throw storeError('StorageFailed', 'The CA that another replica has changed could not be loaded yet.');
+  }
+
   /** A session, or without one an operator, which is told apart by its pod where it has one. What is refused leaves nothing of the transaction. */
   async #begin(
     tx: Transaction,
@@ -125,7 +144,7 @@ export class Sessions {
   async renew(identity: Identity, publicKey: KeyObject): Promise<JoinAnswer> {
     const { identities, repository } = this.#o;
     const session = identity.kind === 'session' ? identity.session : undefined;
-    const renewed = await repository.transaction(async (tx) => {
+    const renewed = await this.#issuing(async (tx) => {
       if (!identities.alive(identity)) throw storeError('IdentityRevoked');
       const { answer, certificate } = await this.#certify(tx, { kind: identity.kind, session }, publicKey);
       await this.#o.audit.append(tx, {

@@ -2,8 +2,13 @@ import { X509Certificate } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { generateP256 } from '../../lib/x509.ts';
 import { SESSION } from '../../test/store/storeClient.ts';
-import { TestCore } from '../testing/core.ts';
+import type { IdentityRow, Repository } from '../persist/repository.ts';
+import { Sessions } from '../sessions.ts';
+import { silentLog, TestCore } from '../testing/core.ts';
 import { rootCertificatePem } from './caMaking.ts';
+import { CaRotation } from './caRotation.ts';
+import { CertificateAuthority } from './certificateAuthority.ts';
+import { Identities } from './identities.ts';
 
 const DAY = 86_400;
 
@@ -183,6 +188,48 @@ test('a replica that another one was ahead of changes nothing', async () => {
   ]);
   expect(won).toBe(false);
   expect(ca().state).toEqual(before);
+});
+
+/** What another replica has in memory that has not heard of anything since. */
+async function replica() {
+  const { clock, repository, settings, vault } = core.store;
+  const { intermediateSeconds } = settings;
+  return CertificateAuthority.load({ repository, vault, clock, log: silentLog, intermediateSeconds });
+}
+
+test('a replica that has not heard of a change of the CA issues by the new one all the same, and spends no token on the old one', async () => {
+  const sessions = new Sessions({ ...core.store, ca: await replica() });
+  await core.store.caRotation.rotate('intermediate', 'test');
+  const token = await core.store.repository.transaction((tx) =>
+    core.store.joinTokens.issue(tx, { kind: 'session', session: SESSION }),
+  );
+  const { certificatePem } = await sessions.join(token, publicKey(), 'test');
+  const [, intermediate] = certificatePem.split(/(?<=-----END CERTIFICATE-----\n)/);
+  expect(intermediate).toBe(ca().state.intermediates.at(-1)!.certificatePem);
+});
+
+test('an intermediate is not forgotten by a replica that has not heard what was issued by it a moment ago', async () => {
+  const { clock, repository, settings } = core.store;
+  const { certificateSeconds: seconds, trustDomain } = settings;
+  const identities = new Identities({ clock, trustDomain, seconds, snapshot: await repository.load() });
+  const unheard: IdentityRow[] = [];
+  repository.onCommit((changes) => {
+    for (const change of changes)
+      if (change.kind === 'identity') unheard.push({ ...change.identity, kind: 'operator' });
+  });
+  await join();
+  await core.store.caRotation.rotate('intermediate', 'test');
+  core.clock.advance(settings.caSettleSeconds);
+  const hearing: Repository = Object.create(repository, {
+    caughtUp: {
+      value: async () => {
+        for (const row of unheard) identities.add(row);
+      },
+    },
+  });
+  const other = new CaRotation({ ...core.store, repository: hearing, identities, times: settings });
+  await other.tick();
+  expect(ca().state.intermediates).toHaveLength(2);
 });
 
 test.each(['roots', 'intermediates'] as const)(

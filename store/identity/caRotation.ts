@@ -70,10 +70,13 @@ export class CaRotation {
   /** Takes the step that is due, if one is. */
   async tick(): Promise<void> {
     await this.#o.ca.tick();
-    const due = this.#due();
-    if (due === undefined || !(await this.#o.repository.holdWork('ca', WORK_SECONDS))) return;
+    const { repository } = this.#o;
+    if (this.#due() === undefined || !(await repository.holdWork('ca', WORK_SECONDS))) return;
+    // What other replicas have issued, or changed, until now counts too.
+    await this.#o.ca.reload();
+    await repository.caughtUp();
     const { phase } = this.#o.ca.state.rotation ?? {};
-    await due();
+    await this.#due()?.();
     if (this.#o.ca.state.rotation?.phase !== phase) this.#clearSinceMs = undefined;
   }
 

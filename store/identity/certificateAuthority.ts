@@ -125,6 +125,11 @@ export class CertificateAuthority {
     return done;
   }
 
+  /** Whether we issue by what the database has: another replica may have changed that a moment ago, or while this one was cut off. */
+  async isCurrent(tx: Transaction): Promise<boolean> {
+    return (await tx.meta.get(CA_STATE))?.equals(this.#stored) ?? false;
+  }
+
   issueClient(request: { publicKey: KeyObject; spiffeId: string; seconds: number }): ClientCertificate {
     const { publicKey, spiffeId, seconds } = request;
     const { der, pem } = this.#issue({
