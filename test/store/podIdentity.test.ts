@@ -410,7 +410,7 @@ test('where the store may not review tokens, joins fail for now, and its log say
   const powerless = await StoreProcess.start(join(dir, 'powerless-state'), { kubernetes: settings(tokenFile) });
   onTestFinished(() => void powerless.stop());
   expect(await refusal(await tokenFor(await makePod()), powerless)).toBe('503 KubernetesForbidden');
-  expect(powerless.log.join('')).toContain('see the RBAC of the chart');
+  await expect.poll(() => powerless.log.join('')).toContain('see the RBAC of the chart');
 });
 
 test('while the API server is away pods are asked to come again, and those that are known are renewed', async () => {
