@@ -1,12 +1,5 @@
 import type { CredentialRecord } from '../../api/protocol.ts';
-import type { MaterialHead } from '../persist/repository.ts';
-
-/** How often the newest version of a credential was leased, as far as somebody counted: where `maxUses` may be used up by it. */
-export interface VersionUses {
-  credential: string;
-  version: number;
-  count: number;
-}
+import type { MaterialHead, VersionUses } from '../persist/repository.ts';
 
 /** Which versions are used up, for those who are told of them; what is leased is decided by the count in the database. */
 export class MaterialUses {

@@ -2,7 +2,6 @@ import type { AuditEntry, AuditHead, JoinTokenRequest } from '../../api/admin.ts
 import type { CredentialRecord, IdentityKind, IntegrationRecord } from '../../api/protocol.ts';
 import type { Selector } from '../../api/revocation.ts';
 import type { Session } from '../../api/session.ts';
-import type { VersionUses } from '../material/uses.ts';
 import type { WrappedKey } from '../vault/kek.ts';
 
 /** What is known of a version of material without opening it. `origin` is the source that wrote it. */
@@ -37,6 +36,13 @@ export interface LeaseRow {
   expiresAtMs: number;
   /** Given up or revoked before its time. */
   endedAtMs?: number;
+}
+
+/** How often the newest version of a credential was leased, as far as somebody counted: where `maxUses` may be used up by it. */
+export interface VersionUses {
+  credential: string;
+  version: number;
+  count: number;
 }
 
 /** What stands revoked until it is lifted; or one lease, for as long as it would run. */
