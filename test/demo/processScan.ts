@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { filesIn } from '../filesIn.ts';
 import { writableMemory } from '../processMemory.ts';
 
 /** Where a process holds one of some secrets; Linux only (`/proc`). */
@@ -26,11 +26,11 @@ export function scanProcess(
   return { findings, memoryBytes };
 }
 
-/** Files under a directory that hold one of the secrets, as paths. */
+/** Files under a directory that hold one of the secrets, as paths from there. */
 export function scanFiles(dir: string, secrets: readonly Buffer[]): { findings: string[]; files: number } {
-  const files = readdirSync(dir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const paths = files.map((entry) => join(entry.parentPath, entry.name));
-  return { findings: paths.filter((path) => secrets.some((s) => readFileSync(path).includes(s))), files: paths.length };
+  const files = filesIn(dir);
+  const holding = files.filter(([, content]) => secrets.some((secret) => content.includes(secret)));
+  return { findings: holding.map(([path]) => path), files: files.length };
 }
 
 /** The process and everything it started. */

@@ -1,14 +1,5 @@
 import { createHash } from 'node:crypto';
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -17,6 +8,7 @@ import type { AdminCredential } from '../../api/admin.ts';
 import { decodeFields } from '../../api/fields.ts';
 import { stateFiles } from '../../lib/stateDir.ts';
 import { credentialYaml, integrationYaml, secretYaml } from '../../operator/testing/yaml.ts';
+import { filesIn } from '../filesIn.ts';
 import { admin, auditOf, json, material, SESSION, StoreClient } from '../store/storeClient.ts';
 import { StoreProcess } from '../store/storeProcess.ts';
 import { eventually, OperatorProcess } from './operatorProcess.ts';
@@ -310,8 +302,8 @@ test('no secret and no token is in a log, the status file or anything else that 
   await eventually('problems', () => operator.status().problems.length >= 2);
   await eventually('odd', () => operator.condition('Credential', 'default/odd')?.reason === 'InvalidMaterial');
   await operator.stop();
-  const files = readdirSync(store.stateDir).filter((name) => !['kek', 'admin.sock'].includes(name));
-  const written = files.map((name) => readFileSync(join(store.stateDir, name), 'latin1'));
+  const files = filesIn(store.stateDir, (name) => name !== 'kek');
+  const written = files.map(([, content]) => content.toString('latin1'));
   for (const text of [...written, operator.log.join(''), store.log.join('')]) {
     for (const secret of secrets) {
       for (const form of [secret, Buffer.from(secret).toString('base64').replaceAll('=', '')])

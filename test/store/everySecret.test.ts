@@ -1,6 +1,6 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { JoinTokenAnswer } from '../../api/admin.ts';
@@ -11,6 +11,7 @@ import { credentialRecord, integrationRecord } from '../../store/testing/records
 import { FileKek } from '../../store/vault/fileKek.ts';
 import { readKekFile } from '../../store/vault/kekFile.ts';
 import { decodeOwnKey } from '../../store/vault/ownKeyValue.ts';
+import { filesIn } from '../filesIn.ts';
 import { PostgresServer } from '../postgres/server.ts';
 import { found } from './needles.ts';
 import { admin, json, material, SESSION, StoreClient } from './storeClient.ts';
@@ -38,15 +39,7 @@ test('the forms that are looked for are found wherever they are', () => {
   expect(found(new Map([['secret', secret]]), [['none', wrapped('sk-other')]])).toEqual([]);
 });
 
-/** Everything in a directory, without the key files themselves. */
-function filesIn(dir: string): [string, Buffer][] {
-  return readdirSync(dir, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !entry.name.startsWith('kek'))
-    .map((entry) => {
-      const path = join(entry.parentPath, entry.name);
-      return [relative(dir, path), readFileSync(path)];
-    });
-}
+const isNoKey = (name: string) => !name.startsWith('kek');
 
 describe.each(['SQLite', 'PostgreSQL'])('%s', (engine) => {
   let dir: string;
@@ -93,7 +86,7 @@ describe.each(['SQLite', 'PostgreSQL'])('%s', (engine) => {
       await postgres.query('CHECKPOINT');
       dirs.push(String((await postgres.query('SHOW data_directory'))[0]!.data_directory));
     }
-    const files = dirs.flatMap(filesIn);
+    const files = dirs.flatMap((dir) => filesIn(dir, isNoKey));
     expect(files.length).toBeGreaterThan(1);
     expect([when, found(secrets, [...files, ['log', Buffer.from([...log, ...store.log].join(''))]])]).toEqual([
       when,
@@ -216,7 +209,7 @@ function ciphertexts(state: string, copy: string): Buffer[] {
 
 /** Those of which a piece is left. */
 function left(all: readonly Buffer[], state: string): Buffer[] {
-  const contents = filesIn(state).map(([, content]) => content);
+  const contents = filesIn(state, isNoKey).map(([, content]) => content);
   return all.filter((one) => {
     const piece = one.subarray(one.length - SLICE_BYTES);
     return contents.some((content) => content.includes(piece));

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
@@ -9,6 +9,7 @@ import { StoreClient as OperatorClient } from '../../operator/act/storeClient.ts
 import { renewIdentity } from '../../operator/renewal.ts';
 import { ensureKekFile } from '../../store/vault/kekFile.ts';
 import { ControlPlane } from '../cluster/controlPlane.ts';
+import { filesIn } from '../filesIn.ts';
 import { PostgresServer } from '../postgres/server.ts';
 import { admin, anonymous, auditOf, clientKey, json, material, StoreClient } from './storeClient.ts';
 import { StoreProcess } from './storeProcess.ts';
@@ -164,9 +165,7 @@ test('a pod is known by its token, its living labels and who requested it', asyn
     from: expect.stringContaining('127.0.0.1'),
   });
   // The token is nowhere: neither in the log, nor in the audit, nor in a file.
-  const files = readdirSync(join(dir, 'state'), { withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map(({ name }) => readFileSync(join(dir, 'state', name), 'latin1'));
+  const files = filesIn(store.stateDir).map(([, content]) => content.toString('latin1'));
   expect(files.length).toBeGreaterThan(1);
   for (const text of [store.log.join(''), JSON.stringify(await auditOf(store)), ...files])
     expect(text).not.toContain(token);
@@ -385,8 +384,7 @@ test('no token that a pod shows, taken or refused, is in logs, audit, answers or
   expect(answers.map(({ status }) => status)).toEqual([200, 403]);
   const entries = JSON.stringify(await auditOf(store));
   expect(entries).toContain('join.refused');
-  const files = readdirSync(store.stateDir, { recursive: true, withFileTypes: true }).filter((file) => file.isFile());
-  const written = files.map((file) => readFileSync(join(file.parentPath, file.name), 'latin1'));
+  const written = filesIn(store.stateDir).map(([, content]) => content.toString('latin1'));
   expect(written.some((text) => text.includes('SQLite format 3'))).toBe(true);
   const texts = [store.log.join(''), entries, ...answers.map(({ body }) => body.toString()), ...written];
   for (const part of [taken, refused].flatMap((token) => token.split('.').slice(1)))

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -7,6 +7,7 @@ import type { AdminCredential, JoinTokenAnswer } from '../../api/admin.ts';
 import { decodeFields } from '../../api/fields.ts';
 import { stateFiles } from '../../lib/stateDir.ts';
 import { credentialRecord, integrationRecord } from '../../store/testing/records.ts';
+import { filesIn } from '../filesIn.ts';
 import { admin, auditOf, clientKey, json, material, SESSION, StoreClient, verified } from './storeClient.ts';
 import { StoreProcess } from './storeProcess.ts';
 
@@ -49,10 +50,7 @@ test('nothing that the store writes holds a secret, a key of its own or a token 
     Buffer.from(bytes.toString('base64').replaceAll('=', '')),
     Buffer.from(bytes.toString('hex')),
   ]);
-  const written = () =>
-    readdirSync(state)
-      .filter((name) => name !== 'kek' && name !== 'admin.sock')
-      .map((name) => [name, readFileSync(join(state, name))] as const);
+  const written = () => filesIn(state, (name) => name !== 'kek');
   const check = (files: readonly (readonly [string, Buffer])[]) => {
     for (const [name, content] of files) {
       for (const needle of needles) expect([name, content.includes(needle)]).toEqual([name, false]);
