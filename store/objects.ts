@@ -44,8 +44,8 @@ export class Objects {
       if (before === undefined || canonicalJson(before) !== canonicalJson(record)) {
         await tx.credentials.put(key, record);
         await audit.append(tx, { kind: 'credential.applied', credential: key, record, by });
+        await tellUses(tx, key, record);
       }
-      await tellUses(tx, key, record);
       if (record.source === 'generated' && (await tx.materials.newest(key))?.origin !== 'generated')
         await materials.generate(tx, key, record.generated);
     });

@@ -180,8 +180,7 @@ export function protocolRoutes(app: FastifyInstance, store: Store, pods?: PodIde
   });
   app.put('/v1/credentials/:namespace/:name/material', forOperator, async (request) => {
     const stored = await materials.put(objectKeyOf(request), materialOf(request), by);
-    const { expiresAt, usedUp } = store.state.stored(stored.key) ?? {};
-    return { ...stored, ...(expiresAt !== undefined && { expiresAt }), ...(usedUp && { usedUp }) };
+    return { ...store.state.stored(stored.key), ...stored };
   });
   app.put('/v1/integrations/:namespace/:name', forOperator, async (request, reply) => {
     await objects.applyIntegration(objectKeyOf(request), parse(IntegrationRecord, request.body), by);

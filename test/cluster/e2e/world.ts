@@ -192,18 +192,15 @@ export class World {
 
   /** As `sidekey`, until it succeeds. @throws Error with what it said last */
   async sidekeyDone(args: readonly string[], limitMs = 60_000): Promise<void> {
-    const fromMs = performance.now();
-    for (;;) {
-      const atMs = performance.now();
-      const { code, stderr } = await this.sidekey(args);
-      if (code === 0) return;
-      const said = `after ${((performance.now() - atMs) / 1000).toFixed(1)} s: ${stderr}`;
-      if (performance.now() - fromMs > limitMs) {
-        const pods = await this.kubectl(['-n', SYSTEM_NAMESPACE, 'get', 'pods']);
-        throw new Error(`sidekey ${args.join(' ')}: exit code ${code} ${said}${pods}`);
-      }
-      await delay(POLL_MS);
-    }
+    let last: CommandResult | undefined;
+    const done = async () => {
+      last = await this.sidekey(args);
+      return last.code === 0;
+    };
+    await until(done, limitMs).catch(async () => {
+      const pods = await this.kubectl(['-n', SYSTEM_NAMESPACE, 'get', 'pods']);
+      throw new Error(`sidekey ${args.join(' ')}: exit code ${last?.code}: ${last?.stderr}${pods}`);
+    });
   }
 
   /** The port of the store for sidecars, from here, until it is disposed of. */
