@@ -8,8 +8,8 @@ export class MaterialUses {
   counted(uses: VersionUses): void {
     const known = this.#known.get(uses.credential);
     // Told twice, and not in order.
-    if (known === undefined || known.version < uses.version || known.count < uses.count)
-      this.#known.set(uses.credential, uses);
+    const isOld = known !== undefined && (uses.version - known.version || uses.count - known.count) <= 0;
+    if (!isOld) this.#known.set(uses.credential, uses);
   }
 
   usedUp({ credential, version }: MaterialHead, { maxUses }: CredentialRecord): boolean {
