@@ -1,4 +1,5 @@
 import type { Cluster } from '../cluster.ts';
+import { deleteKinds } from '../kinds.ts';
 import { OwnCluster } from '../ownCluster.ts';
 import { recycleVolumes } from '../volumes.ts';
 import { MARK } from './madeNamespace.ts';
@@ -6,7 +7,8 @@ import { helm, SYSTEM_NAMESPACE } from './release.ts';
 import { UPSTREAM_NAMESPACE } from './upstreamPod.ts';
 
 const RELEASES = ['sidekey', 'sidekey-crds'];
-const KINDS = ['credentials.sidekey.dev', 'integrations.sidekey.dev'];
+/** As they are called in full. */
+export const KINDS = ['credentials.sidekey.dev', 'integrations.sidekey.dev'];
 const LIMIT = '120s';
 
 /**
@@ -66,7 +68,7 @@ async function uninstall(cluster: Cluster): Promise<void> {
   const kinds = await names(cluster, ['customresourcedefinitions', ...KINDS]);
   if (kinds.length === 0) return;
   await releaseObjects(cluster, kinds);
-  await kubectl(cluster, ['delete', 'customresourcedefinitions', ...kinds, `--timeout=${LIMIT}`]);
+  await deleteKinds(cluster, kinds);
 }
 
 interface Held {
