@@ -6,7 +6,8 @@ import { Identity } from '../../sidecar/link/identity.ts';
 import { storeAddress } from '../../sidecar/link/storeAddress.ts';
 import { silentLog } from '../../store/testing/core.ts';
 
-const PAUSE_MS = 250;
+/** Together the clients leave the machine to others for most of the time: what starves renews too late. */
+const PAUSE_MS = 500;
 const BODY = JSON.stringify({ records: [], dropped: 0 });
 const REQUEST = `POST /v1/usage HTTP/1.1\r\nhost: ${STORE_DNS_NAME}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${BODY.length}\r\n\r\n${BODY}`;
 
