@@ -157,9 +157,11 @@ test('an API server that restarts loses nothing: what changes then is heard afte
 
 test('probes answer, and metrics tell of objects, queues and leadership', async () => {
   expect(await operator.metrics('/readyz')).toMatchObject({ status: 200, text: '{"ready":true,"leader":true}\n' });
-  const { text } = await operator.metrics();
-  expect(text).toMatch(/^sidekey_operator_leader 1$/m);
-  expect(text).toMatch(/^sidekey_operator_objects\{kind="Credential",ready="True"\} \d+$/m);
-  expect(text).toMatch(/^sidekey_operator_reflectors\{collection="secrets",state="synced"\} \d+$/m);
-  expect(text).toMatch(/^sidekey_operator_queue_depth\{queue="statuses"\} 0$/m);
+  // What the test before has stirred up may be under way.
+  const says = (line: RegExp) =>
+    expect.poll(async () => (await operator.metrics()).text, { timeout: 10_000 }).toMatch(line);
+  await says(/^sidekey_operator_leader 1$/m);
+  await says(/^sidekey_operator_objects\{kind="Credential",ready="True"\} \d+$/m);
+  await says(/^sidekey_operator_reflectors\{collection="secrets",state="synced"\} \d+$/m);
+  await says(/^sidekey_operator_queue_depth\{queue="statuses"\} 0$/m);
 });
