@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { KubeWorld, type OperatorReplica, SYSTEM } from './kubeWorld.ts';
-import { eventually } from './operatorProcess.ts';
+import { eventually, within } from './operatorProcess.ts';
 
 let world: KubeWorld;
 let operator: OperatorReplica;
@@ -151,9 +151,14 @@ test('an API server that restarts loses nothing: what changes then is heard afte
   await workingNamespace('restarted');
   await world.plane.restart(500);
   await world.secret('restarted', 'keys', 'sk-2');
-  await version('restarted/key', 2);
+  await within(60, 'version 2 of restarted/key', async () => {
+    // On a slow machine the API server is away for longer than a Lease lives: a leader ends then, and a kubelet starts it again.
+    const { child, log } = operator;
+    if (child.exitCode !== null && log.includes('was not renewed in time')) operator = await world.operator();
+    return (await world.stored()).get('restarted/key')?.version === 2;
+  });
   await ready('Credential', 'restarted', 'key');
-}, 60_000);
+}, 120_000);
 
 test('probes answer, and metrics tell of objects, queues and leadership', async () => {
   expect(await operator.metrics('/readyz')).toMatchObject({ status: 200, text: '{"ready":true,"leader":true}\n' });
