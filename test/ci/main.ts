@@ -14,22 +14,16 @@ const SUITES = [
 const AGAIN = '.cache/again.json';
 
 const [status, log] = process.argv.slice(2);
-const filesOf = (report: string): FileResult[] => (JSON.parse(readFileSync(report, 'utf8')) as Report).testResults;
 
-const missing = SUITES.filter(({ report }) => !existsSync(report));
-const suites = SUITES.filter((suite) => !missing.includes(suite)).map((suite) => ({
-  ...suite,
-  files: filesOf(suite.report),
-}));
-const doubtful = new Set(missing.length > 0 ? [] : worthAgain(suites.flatMap(({ files }) => files)));
+const suites = SUITES.map((suite) => ({ ...suite, files: filesOf(suite.report) }));
+const missing = suites.filter(({ files }) => files.length === 0);
+const all = suites.flatMap(({ files }) => files);
+const doubtful = missing.length > 0 ? [] : worthAgain(all);
 const again = suites.flatMap(({ config, files }) =>
-  files.filter(({ name }) => doubtful.has(name)).flatMap(({ name }) => runAgain(name, config)),
+  files.filter(({ name }) => doubtful.includes(name)).flatMap(({ name }) => runAgain(name, config)),
 );
 
-const { isGood, lines, totals } = verdictOf(
-  suites.flatMap(({ files }) => files),
-  again,
-);
+const { isGood, lines, totals } = verdictOf(all, again);
 for (const line of lines) console.log(line);
 for (const { report } of missing) console.log(`the tests of ${report} did not run`);
 // No test's: vitest fails for it, and says of whom it is.
@@ -39,11 +33,16 @@ console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped}
 const isExplained = Number(status) === 0 || again.length > 0;
 process.exit(isGood && isExplained && missing.length === 0 && unhandled === undefined ? 0 : Number(status) || 1);
 
+/** Of a run that has come to its report. */
+function filesOf(report: string): FileResult[] {
+  return existsSync(report) ? (JSON.parse(readFileSync(report, 'utf8')) as Report).testResults : [];
+}
+
 /** With the machine for itself. */
 function runAgain(file: string, config: readonly string[]): FileResult[] {
   console.log(`once more, alone: ${relative('.', file)}`);
   rmSync(AGAIN, { force: true });
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${AGAIN}`];
   spawnSync('vitest', ['run', ...config, file, ...reporters], { stdio: 'inherit' });
-  return existsSync(AGAIN) ? filesOf(AGAIN) : [];
+  return filesOf(AGAIN);
 }

@@ -1,5 +1,7 @@
 import type { Cluster } from './cluster.ts';
 
+/** Those of Sidekey, as they are called in full. */
+export const KINDS = ['credentials.sidekey.dev', 'integrations.sidekey.dev'];
 const ROUND = '10s';
 const ROUNDS = 12;
 

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ControlPlane } from './controlPlane.ts';
 import { makeNamespace } from './e2e/madeNamespace.ts';
 import { helm, SYSTEM_NAMESPACE } from './e2e/release.ts';
-import { KINDS, leave, refuseOccupied } from './e2e/traces.ts';
+import { leave, refuseOccupied } from './e2e/traces.ts';
 import { GivenCluster } from './givenCluster.ts';
-import { deleteKinds } from './kinds.ts';
+import { deleteKinds, KINDS } from './kinds.ts';
 
 /** The first run on a machine builds it. */
 const BUILD_LIMIT_MS = 20 * 60_000;

@@ -1,5 +1,5 @@
 import type { Cluster } from '../cluster.ts';
-import { deleteKinds } from '../kinds.ts';
+import { deleteKinds, KINDS } from '../kinds.ts';
 import { OwnCluster } from '../ownCluster.ts';
 import { recycleVolumes } from '../volumes.ts';
 import { MARK } from './madeNamespace.ts';
@@ -7,8 +7,6 @@ import { helm, SYSTEM_NAMESPACE } from './release.ts';
 import { UPSTREAM_NAMESPACE } from './upstreamPod.ts';
 
 const RELEASES = ['sidekey', 'sidekey-crds'];
-/** As they are called in full. */
-export const KINDS = ['credentials.sidekey.dev', 'integrations.sidekey.dev'];
 const LIMIT = '120s';
 
 /**
